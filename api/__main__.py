@@ -1,0 +1,5 @@
+"""``python -m mshub_convert``."""
+
+from mshub_convert.cli import main
+
+main()

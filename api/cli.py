@@ -1,0 +1,270 @@
+"""The command line: ``mshub-convert SOURCE --to FORMAT`` and its subcommands. Results on stdout, talk on stderr."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+from mshub_convert import __version__
+
+_EPILOG = """\b
+Exit codes: 0 done · 2 usage, or the output exists · 3 the file or the plan has problems, nothing written ·
+4 verification failed or inconclusive · 5 something is missing (file, network, package) · 130 interrupted.
+"""
+
+
+class _DefaultToConvert(click.Group):
+    """A group whose first word may be a source: then the command is ``convert``."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        first = next((arg for arg in args if not arg.startswith("-")), None)
+        own = {"--help", "-h", "--version"}
+        if args and first not in self.commands and args[0] not in own:
+            args = ["convert", *args]
+        return super().parse_args(context, args)
+
+
+def _traits(_context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    traits: dict[str, str] = {}
+    for value in values:
+        name, equals, setting = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE, such as stem_pool=symmetric", param=parameter)
+        traits[name] = setting
+    return traits
+
+
+def _trait_option(name: str, help_: str) -> Callable[[Any], Any]:
+    return click.option(name, multiple=True, metavar="NAME=VALUE", callback=_traits, help=help_)
+
+
+_weights = click.option("--weights", metavar="FILE", help="Use this file instead of downloading the model's weights.")
+_init = click.option(
+    "--init", metavar="calibrated[:SEED]", help="Draw healthy random weights, to try things offline. Not pretrained."
+)
+_select = click.option(
+    "--select", metavar="NAME", help="Which weights to take where a file holds several (state_dict_ema, ema)."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, also for errors.")
+_TO = "ckpt, pth or safetensors, and whose names the tensors take: see `mshub-convert list`."
+_quiet = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary on stderr.")
+
+
+@click.group(
+    cls=_DefaultToConvert,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=_EPILOG,
+    options_metavar="",
+    subcommand_metavar="SOURCE --to FORMAT[:DIALECT] [OPTIONS] | COMMAND [ARGS]",
+    no_args_is_help=True,
+)
+@click.version_option(__version__, prog_name="mshub-convert")
+def cli() -> None:
+    """Convert ResNet and ResNeXt weights between PyTorch and MindSpore, with proof.
+
+    \b
+    SOURCE is a model or a file:
+      timm:resnext50_32x4d            timm's default weights, downloaded
+      timm:resnext50_32x4d.ra_in1k    one of its tags
+      torchvision:resnext101_64x4d    torchvision's weights (.IMAGENET1K_V1 picks one)
+      my_finetuned.pth                a file; its network and names are found out
+
+    \b
+    Examples:
+      mshub-convert timm:resnext50_32x4d --to ckpt --verify
+      mshub-convert timm:resnext50_32x4d --init calibrated:0 --to ckpt --verify      (offline)
+      mshub-convert my_finetuned.pth --to ckpt:modelzoo -o out/
+      mshub-convert out/resnext50_32x4d.ckpt --to pth
+      mshub-convert verify timm:resnext50_32x4d out/resnext50_32x4d.ckpt
+
+    `mshub-convert convert --help` lists the options of a conversion.
+    """
+
+
+@cli.command()
+@click.argument("source")
+@click.option("--to", "to", required=True, metavar="FORMAT[:DIALECT]", help=_TO)
+@click.option(
+    "--out",
+    "-o",
+    metavar="PATH",
+    help="A folder (made if missing) or a file name with the container's suffix. Default: here.",
+)
+@_weights
+@_init
+@_select
+@click.option(
+    "--from", "dialect", metavar="DIALECT", help="Names of the source: a dialect or a TOML file. Default: found out."
+)
+@_trait_option(
+    "--trait", "Say a graph trait of the source: stem_pool, padding (symmetric or same), norm_eps, bottleneck_stride."
+)
+@click.option(
+    "--dtype", metavar="DTYPE", help="Round floating weights to float16 or bfloat16, or widen them to float32."
+)
+@click.option("--verify", is_flag=True, help="Run source and target and compare them before the file takes its name.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--no-check", is_flag=True, help="Skip hashes and the bit-exact read-back. The record says so.")
+@click.option("--strict", is_flag=True, help="Treat every notice as a problem.")
+@_json
+@_quiet
+def convert(
+    source: str,
+    to: str,
+    *,
+    dry_run: bool,
+    no_check: bool,
+    as_json: bool,
+    quiet: bool,
+    trait: dict[str, str],
+    **options: Any,
+) -> None:
+    """Convert SOURCE. The word `convert` may be left out.
+
+    Prints the path of the output. Beside it stands <output>.mshub.json: what the weights are, where they come from,
+    and what was done to them; the same record is inside the file.
+    """
+    from mshub_convert import conversion, terminal
+
+    if dry_run:
+        prepared = conversion.dry_run(source, to=to, traits=trait, check=not no_check, **options)
+        if as_json:
+            _print_json(terminal.plan_as_dict(prepared))
+        else:
+            terminal.show_plan(prepared)
+        if prepared.plan.problems:
+            raise SystemExit(3)
+        return
+    with terminal.progress(enabled=not quiet) as progress:
+        result = conversion.convert(source, to=to, traits=trait, check=not no_check, progress=progress, **options)
+    if not quiet:
+        terminal.show_conversion(result)
+    if as_json:
+        _print_json(result.as_dict())
+    else:
+        click.echo(result.path)
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("target")
+@_weights
+@_init
+@_select
+@_trait_option("--trait", "Say a graph trait of TARGET, where it has no record: stem_pool=symmetric.")
+@_trait_option("--source-trait", "Say a graph trait of SOURCE.")
+@_json
+@_quiet
+def verify(
+    source: str,
+    target: str,
+    *,
+    trait: dict[str, str],
+    source_trait: dict[str, str],
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Prove that TARGET is SOURCE: equal weights, and equal outputs on the same inputs.
+
+    SOURCE runs in its own library (timm, torchvision) where it has one, TARGET in its framework, each in a process
+    of its own; both are compared with a float64 run of the source. Exit code 0 is a pass, 4 is not.
+    """
+    from mshub_convert import terminal, verification
+
+    with terminal.progress(enabled=not quiet) as progress:
+        proof = verification.verify(
+            source, target, traits=trait, source_traits=source_trait, progress=progress, **options
+        )
+    if as_json:
+        _print_json(proof.as_dict())
+    else:
+        terminal.show_proof(proof)
+    if not proof:
+        raise SystemExit(4)
+
+
+@cli.command()
+@click.argument("file")
+@_select
+@_json
+def inspect(file: str, *, as_json: bool, select: str | None) -> None:
+    """Tell what a FILE holds: container, network, dialect, traits, record."""
+    from mshub_convert import inspection, terminal
+
+    found = inspection.inspect(file, select=select)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        terminal.show_inspection(found)
+    if not found.network or found.problems:
+        raise SystemExit(3)
+
+
+@cli.command(name="list")
+@click.argument("what", default="")
+@_json
+def list_(what: str, *, as_json: bool) -> None:
+    """List formats, dialects and architectures; with `timm:` or `torchvision:`, their models."""
+    from mshub_convert import listing, terminal
+
+    found = listing.models(what) if what else listing.everything()
+    if as_json:
+        _print_json(found)
+    else:
+        terminal.show_list(found)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    # A terminated run cleans up like an interrupted one.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = cli.main(standalone_mode=False)
+    except SystemExit as stop:
+        code = stop.code
+    except click.ClickException as error:
+        _fail(error.format_message(), _hint(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing was left half-written", err=True)
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        from mshub_convert.mappings.errors import MshubConvertError
+
+        if not isinstance(error, MshubConvertError):
+            raise
+        _fail(error.message, error.remedy, error.exit_code, getattr(error, "proof", None))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See `{context.command_path} --help`." if context is not None else "See `mshub-convert --help`."
+
+
+def _fail(message: str, remedy: str, code: int, proof: Any = None) -> NoReturn:
+    if proof is not None:
+        from mshub_convert import terminal
+
+        terminal.show_proof(proof, to_stderr=True)
+    click.echo(f"error: {message}", err=True)
+    if remedy:
+        click.echo(f"  → {remedy}", err=True)
+    if "--json" in sys.argv:
+        found = {"error": message, "remedy": remedy, "exit_code": code}
+        _print_json(found | ({"proof": proof.as_dict()} if proof is not None else {}))
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Convert a source to a file: the whole flow, with verification before the file takes its final name."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mshub_convert import __version__
+from mshub_convert.converters.errors import PlanError
+from mshub_convert.converters.opened import Opened, open_source
+from mshub_convert.converters.pipeline import (
+    Options,
+    Prepared,
+    Progress,
+    check_destination,
+    prepare,
+    refuse_problems,
+    write,
+)  # fmt: skip
+from mshub_convert.converters.plan import Plan
+from mshub_convert.converters.record import Record
+from mshub_convert.converters.sources import Origin, Source
+from mshub_convert.converters.target import output_path, parse_target
+from mshub_convert.mappings.names import collapse, counted, listed
+from mshub_convert.request import SourceRequest
+from mshub_convert.verify.proof import Proof, ProofFailedError, prove
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A finished conversion.
+
+    ``path`` is the output; ``sha256`` and ``record`` are also in its sidecar; ``notices`` are worth reading;
+    ``proof`` is the verification, if one was asked for.
+    """
+
+    path: Path
+    sha256: str
+    nbytes: int
+    record: Record
+    notices: tuple[str, ...]
+    proof: Proof | None
+    request: SourceRequest = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "output": str(self.path), "sha256": self.sha256, "bytes": self.nbytes, "record": self.record.as_dict(),
+            "notices": list(self.notices), "proof": self.proof.as_dict() if self.proof else None,
+        }  # fmt: skip
+
+
+def convert(
+    source: Any,
+    *,
+    to: str = "ckpt",
+    out: str | Path | None = None,
+    weights: str | Path | None = None,
+    init: str | None = None,
+    traits: Mapping[str, str] | None = None,
+    select: str | None = None,
+    dialect: str | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    check: bool = True,
+    strict: bool = False,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Convert a model, a file, a live module or a state dict to a file.
+
+    ``to`` is ``FORMAT[:DIALECT]``: ``ckpt``, ``pth`` or ``safetensors``, and whose names the tensors take. ``out``
+    is a folder or a file name with the container's suffix (default: the model's name, here). ``dtype`` rounds to
+    ``float16`` or ``bfloat16``. ``check`` hashes, reads back and compares bit for bit. ``verify`` also runs source
+    and target; a failure leaves ``<name>.failed``. Other arguments as in :class:`SourceRequest`.
+
+    Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
+    """
+    request = SourceRequest(source, weights, init, traits or {}, select, dialect)
+    options = Options(overwrite=overwrite, check=check, strict=strict, tool=f"mshub-convert {__version__}")
+    with _prepared(request, to, out, dtype, options, progress) as prepared:
+        return _carry_out(prepared, request, verify, progress)
+
+
+def plan(
+    source: Any,
+    *,
+    to: str = "ckpt",
+    weights: str | Path | None = None,
+    init: str | None = None,
+    traits: Mapping[str, str] | None = None,
+    select: str | None = None,
+    dialect: str | None = None,
+    dtype: str | None = None,
+) -> Plan:
+    """What :func:`convert` would do, without writing anything: steps, problems and notices.
+
+    Step references read from the source's file; it is closed when this returns, so they tell but do not read.
+    """
+    return dry_run(
+        source, to=to, weights=weights, init=init, traits=traits, select=select, dialect=dialect, dtype=dtype
+    ).plan
+
+
+def dry_run(
+    source: Any,
+    *,
+    to: str,
+    out: str | Path | None = None,
+    weights: str | Path | None = None,
+    init: str | None = None,
+    traits: Mapping[str, str] | None = None,
+    select: str | None = None,
+    dialect: str | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    check: bool = True,
+    strict: bool = False,
+    verify: bool = False,
+) -> Prepared:
+    """The prepared conversion with its plan, for ``--dry-run``; it takes all that :func:`convert` takes."""
+    request = SourceRequest(source, weights, init, traits or {}, select, dialect)
+    options = Options(overwrite=overwrite, check=check, strict=strict)
+    with _prepared(request, to, out, dtype, options, None) as prepared:
+        return prepared
+
+
+@contextmanager
+def _prepared(
+    request: SourceRequest,
+    to: str,
+    out: str | Path | None,
+    dtype: str | None,
+    options: Options,
+    progress: Progress | None,
+) -> Iterator[Prepared]:
+    target = parse_target(to, dtype=dtype)
+    with request.open(progress) as opened:
+        yield prepare(
+            opened, target, output_path(None if out is None else str(out), target, opened.source.model), options
+        )
+
+
+def _carry_out(prepared: Prepared, request: SourceRequest, verify: bool, progress: Progress | None) -> Conversion:
+    refuse_problems(prepared.plan)
+    check_destination(prepared)
+    with write(prepared, progress) as staged:
+        notices = [
+            finding.line + (f" → {finding.remedy}" if finding.remedy else "") for finding in prepared.plan.notices
+        ]
+        if staged.non_finite:
+            where = (
+                f"NaN or Inf in {counted(len(staged.non_finite), 'tensor')}: {listed(collapse(staged.non_finite)[:6])}"
+            )
+            if verify or prepared.options.strict:
+                raise PlanError(
+                    f"{where}; nothing was written", remedy="Such weights cannot be verified; check the training run."
+                )
+            notices.append(where)
+        proof = None
+        extra: dict[str, object] = {"notices": notices}
+        if verify:
+            with _reopened(prepared, staged.file) as target:
+                proof = prove(prepared.opened, target, progress=progress)
+            extra["proof"] = proof.as_dict()
+            if not proof:
+                kept = staged.fail(extra)
+                raise ProofFailedError(
+                    f"{proof.verdict.value}: {proof.reason}; the file is kept as {kept}", proof=proof
+                )
+        path = staged.commit(extra)
+        return Conversion(path, staged.sha256, staged.nbytes, staged.record, tuple(notices), proof, request)
+
+
+@contextmanager
+def _reopened(prepared: Prepared, file: Path) -> Iterator[Opened]:
+    """The written file as a source of its own, read as any user's file would be."""
+    opened = open_source(Source(prepared.destination.name, file, file.stem, Origin("file")))
+    try:
+        yield opened
+    finally:
+        opened.close()

@@ -1,0 +1,39 @@
+"""What there is to convert: sources, containers, dialects and architectures."""
+
+from typing import Any
+
+from mshub_convert.converters.codecs import codecs
+from mshub_convert.converters.sources import SCHEMES, resolver
+from mshub_convert.mappings.architectures import architecture, known
+from mshub_convert.mappings.dialects import BUILTIN, dialect, dialects_for
+
+
+def everything() -> dict[str, Any]:
+    """Sources, containers, dialects with their networks' traits, architectures with size and dialects."""
+    return {
+        "sources": [*(f"{scheme}:NAME" for scheme in SCHEMES), "FILE"],
+        "formats": [{"name": c.name, "title": c.title, "suffixes": list(c.suffixes)} for c in codecs().values()],
+        "dialects": [_dialect(name) for name in BUILTIN],
+        "architectures": [_architecture(name) for name in known()],
+    }
+
+
+def models(address: str) -> dict[str, Any]:
+    """The models of a source, for an address such as ``timm:`` or ``timm:resnext50``."""
+    scheme, _, prefix = address.partition(":")
+    names = [name for name in resolver(scheme).names() if name.startswith(prefix)]
+    return {"source": scheme, "models": [f"{scheme}:{name}" for name in names]}
+
+
+def _dialect(name: str) -> dict[str, Any]:
+    found = dialect(name)
+    return {"name": name, "title": found.title, "framework": found.framework, "traits": found.traits.as_dict()}
+
+
+def _architecture(name: str) -> dict[str, Any]:
+    network = architecture(name)
+    graph = network.graph()
+    return {
+        "name": name, "parameters": sum(p.size for p in graph.parameters if p.trainable), "macs_224": graph.macs(),
+        "dialects": list(dialects_for(network)), "built_by": [d for d in BUILTIN if dialect(d).builds(network)],
+    }  # fmt: skip

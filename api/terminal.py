@@ -1,0 +1,239 @@
+"""What a person sees: progress, plans, summaries, proofs, on stderr unless it is the result asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mshub_convert.mappings.names import collapse, counted
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from mshub_convert.conversion import Conversion
+    from mshub_convert.converters.pipeline import Prepared, Progress
+    from mshub_convert.converters.plan import Finding, Plan
+    from mshub_convert.inspection import Inspection
+    from mshub_convert.verify.proof import Proof
+
+_WIDE = 180
+# Those in which the dialects' libraries differ.
+_TELLING_TRAITS = ("stem_pool", "padding", "norm_eps")
+_STYLE = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red", "inconclusive": "bold yellow"}
+
+
+def _console(*, to_stderr: bool = True) -> Console:
+    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        # Into a file or a pipe, rows stay on one line.
+        console.width = _WIDE
+    return console
+
+
+@contextmanager
+def progress(*, enabled: bool) -> Iterator["Progress | None"]:
+    """A callback that draws one bar a task on a terminal, and nothing elsewhere."""
+    console = _console()
+    if not enabled or not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(escape(what), total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def show_conversion(result: "Conversion") -> None:
+    """The summary of a finished conversion."""
+    console, record = _console(), result.record
+    size = f"{result.nbytes / 1e6:.1f} MB"
+    digest = f"sha256 {result.sha256[:16]}…" if result.sha256 else "not hashed"
+    console.print(f"[bold green]✓[/] [bold]{escape(str(result.path))}[/]  {size}  {digest}")
+    rows = _rows()
+    rows.add_row(
+        "from", escape(record.address or (record.sources[-1].name if record.sources else "")) + _origin(record.origin)
+    )
+    network = record.architecture
+    rows.add_row("network", f"{network['name']}, {network['classes']} classes, {record.dialect} names")
+    rows.add_row("traits", " ".join(f"{name}={value}" for name, value in record.traits.items()))
+    rows.add_row("weights", _weights(result))
+    licence = record.facts.get("license")
+    if licence:
+        rows.add_row("licence", escape(str(licence)))
+    if result.proof is None:
+        rows.add_row("forward", "not run; add --verify")
+    console.print(rows)
+    _print_findings(console, "note", list(result.notices), "yellow")
+    if result.proof is not None:
+        show_proof(result.proof, to_stderr=True)
+
+
+def _origin(origin: str) -> str:
+    if origin.startswith("calibrated"):
+        return f"  [bold yellow]drawn weights ({origin}), not pretrained[/]"
+    return {"pretrained": "  pretrained", "stated": "  from your file"}.get(origin, "")
+
+
+def _weights(result: "Conversion") -> str:
+    record = result.record
+    counters = sum(1 for entry in record.dropped if entry.values is not None)
+    parts = ["exact" if not record.operations else f"rounded as asked ({', '.join(record.operations)})"]
+    parts.append("read back bit for bit" if record.read_back == "bit-exact" else "read-back skipped (--no-check)")
+    if counters:
+        parts.append(f"{counted(counters, 'BatchNorm counter')} kept in the record")
+    return "; ".join(parts)
+
+
+def _rows() -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _print_findings(console: Console, word: str, lines: list[str], style: str) -> None:
+    for line in lines:
+        console.print(f"[{style}]{word}[/]  {escape(line)}")
+
+
+def _told(findings: "tuple[Finding, ...]") -> list[str]:
+    return [finding.line + (f" → {finding.remedy}" if finding.remedy else "") for finding in findings]
+
+
+def show_plan(prepared: "Prepared") -> None:
+    """What a conversion would do, as the result of ``--dry-run``."""
+    plan, console = prepared.plan, _console(to_stderr=False)
+    source, target = plan.source, plan.target
+    network = source.architecture
+    route = f"{source.dialect.name} names → {target.dialect.name} names, {prepared.target.codec.title}"
+    console.print(f"[bold]{network.name}[/], {network.classes} classes: {route}")
+    rows = _rows()
+    rows.add_row("output", f"{escape(str(prepared.destination))} ({plan.nbytes / 1e6:.1f} MB)")
+    rows.add_row("traits", " ".join(f"{k}={v}" for k, v in prepared.opened.traits.as_dict().items()))
+    for how in ("copy", "join", "split", "restore", "synthesise"):
+        names = [step.target.spec.name for step in plan.steps if step.how == how]
+        if names:
+            patterns = collapse(names)
+            more = f" and {len(patterns) - 6} more patterns" if len(patterns) > 6 else ""
+            rows.add_row(how, f"{counted(len(names), 'tensor')}: {escape(', '.join(patterns[:6]))}{more}")
+    if plan.dropped:
+        rows.add_row("drop", f"{counted(len(plan.dropped), 'BatchNorm counter')}, values kept in the record")
+    console.print(rows)
+    _print_findings(console, "note", _told(plan.notices), "yellow")
+    _print_findings(console, "problem", _told(plan.problems), "bold red")
+    console.print("Nothing was written (--dry-run).")
+
+
+def plan_as_dict(prepared: "Prepared") -> dict[str, Any]:
+    """A plan for JSON."""
+    plan: Plan = prepared.plan
+    return {
+        "output": str(prepared.destination), "architecture": plan.source.architecture.as_dict(),
+        "source_dialect": plan.source.dialect.name, "target_dialect": plan.target.dialect.name,
+        "traits": prepared.opened.traits.as_dict(),
+        "steps": [{"target": s.target.spec.name, "shape": list(s.target.spec.shape), "dtype": s.target.spec.dtype,
+                   "sources": list(s.sources), "how": s.how, "cast_from": s.cast} for s in plan.steps],
+        "dropped": [entry.name for entry in plan.dropped],
+        "problems": [_finding(f) for f in plan.problems], "notices": [_finding(f) for f in plan.notices],
+    }  # fmt: skip
+
+
+def _finding(finding: "Finding") -> dict[str, Any]:
+    return {"code": finding.code, "message": finding.message, "names": list(finding.names), "remedy": finding.remedy}
+
+
+def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
+    """A verification as a table and a verdict."""
+    console = _console(to_stderr=to_stderr)
+    console.print(f"[{_STYLE[proof.verdict.value]}]{proof.verdict.value.upper()}[/]  {escape(proof.reason)}")
+    rows = _rows()
+    for label, text in proof.facts():
+        rows.add_row(label, escape(text))
+    console.print(rows)
+    if proof.comparisons:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for column in ("inputs", "source error", "target error", "ratio", "largest difference", "top-1"):
+            table.add_column(column, justify="left" if column == "inputs" else "right")
+        for item in proof.comparisons:
+            style = _STYLE[item.verdict.value]
+            table.add_row(
+                item.label, f"{item.source_error:.2e}", f"{item.target_error:.2e}", f"[{style}]{item.ratio:.2f}[/]",
+                f"{item.max_abs:.1e} of {item.largest_logit:.3g}", f"{item.top1[0]}/{item.top1[1]}",
+            )  # fmt: skip
+        console.print(table)
+    _print_findings(console, "note", list(proof.notices), "yellow")
+
+
+def show_inspection(found: "Inspection") -> None:
+    """What a file holds."""
+    console = _console(to_stderr=False)
+    dtypes = ", ".join(f"{count} {dtype}" for dtype, count in found.dtypes.items())
+    size = f"{found.container}, {found.nbytes / 1e6:.1f} MB, {counted(found.tensors, 'tensor')} ({dtypes})"
+    console.print(f"[bold]{escape(str(found.path))}[/]  {size}")
+    rows = _rows()
+    network = found.network
+    if network:
+        same = f" (also {', '.join(network['same_names'])})" if network["same_names"] else ""
+        size = f"{network['parameters'] / 1e6:.2f} M parameters, {network['macs_224'] / 1e9:.2f} G multiply-adds at 224"
+        rows.add_row("network", f"{network['name']}, {network['classes']} classes, {size}")
+        rows.add_row("names", network["dialect"] + same)
+        rows.add_row("traits", " ".join(f"{k}={v}" for k, v in network["traits"].items()))
+        rows.add_row("", f"from {escape(network['traits_from'])}")
+    else:
+        rows.add_row("network", escape(found.reason))
+    record = found.record
+    if record:
+        rows.add_row(
+            "record",
+            escape(f"{record.get('address') or 'a file'}, {record.get('origin', '')}, by {record.get('tool', '')}"),
+        )
+        for item in record.get("sources", []):
+            rows.add_row("source", escape(f"{item.get('name')} {item.get('sha256', '')[:16]}"))
+    console.print(rows)
+    _print_findings(console, "note", list(found.notices), "yellow")
+    _print_findings(console, "problem", list(found.problems), "bold red")
+
+
+def show_list(found: dict[str, Any]) -> None:
+    """Sources, formats, dialects and architectures, or the models of a source."""
+    console = _console(to_stderr=False)
+    if "models" in found:
+        for name in found["models"]:
+            console.print(escape(name))
+        return
+    rows = _rows()
+    rows.add_row("sources", ", ".join(escape(item) for item in found["sources"]))
+    rows.add_row("formats", ", ".join(f"{item['name']} ({item['title']})" for item in found["formats"]))
+    console.print(rows)
+    console.print()
+    _table(console, ("dialect", "framework", "names of", "its own networks"), [
+        (d["name"], d["framework"], d["title"], " ".join(f"{k}={d['traits'][k]}" for k in _TELLING_TRAITS))
+        for d in found["dialects"]
+    ])  # fmt: skip
+    console.print()
+    _table(console, ("architecture", "parameters", "multiply-adds", "dialects"), [
+        (a["name"], f"{a['parameters'] / 1e6:.2f} M", f"{a['macs_224'] / 1e9:.2f} G",
+         " ".join(d if d in a["built_by"] else f"({d})" for d in a["dialects"]))
+        for a in found["architectures"]
+    ])  # fmt: skip
+    console.print(
+        "\n(in brackets: the names extend the dialect's convention; its own library has no such network)", style="dim"
+    )
+
+
+def _table(console: Console, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

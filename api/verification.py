@@ -1,0 +1,40 @@
+"""Verify a converted file against its source."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mshub_convert.conversion import Conversion
+from mshub_convert.converters.errors import UsageError
+from mshub_convert.converters.pipeline import Progress
+from mshub_convert.request import SourceRequest
+from mshub_convert.verify.proof import Proof, prove
+
+__all__ = ["Proof", "verify"]
+
+
+def verify(
+    source: Any,
+    target: str | Path | None = None,
+    *,
+    weights: str | Path | None = None,
+    init: str | None = None,
+    traits: Mapping[str, str] | None = None,
+    source_traits: Mapping[str, str] | None = None,
+    select: str | None = None,
+    progress: Progress | None = None,
+) -> Proof:
+    """Run source and target on the same inputs and compare them; the proof is true when they are one function.
+
+    ``source`` is a :class:`~mshub_convert.Conversion` (then nothing else is needed), or what :func:`convert` takes;
+    ``target`` a converted file. ``traits`` say those of the target where it has no record, ``source_traits`` those
+    of the source.
+    """
+    if isinstance(source, Conversion):
+        request, target = source.request, source.path if target is None else target
+    else:
+        request = SourceRequest(source, weights, init, source_traits or {}, select)
+    if target is None:
+        raise UsageError("verify needs a target file", remedy="Give the result of convert(), or a source and a target.")
+    with request.open(progress) as opened, SourceRequest(str(target), traits=traits or {}).open(progress) as other:
+        return prove(opened, other, progress=progress)

@@ -1,0 +1,33 @@
+"""Errors of reading, planning and writing; each knows the exit code it means on the command line."""
+
+from ..mappings.errors import MshubConvertError
+
+
+class UsageError(MshubConvertError):
+    """A request that cannot be meant, or an output that exists already."""
+
+    exit_code = 2
+
+
+class MalformedFileError(MshubConvertError):
+    """A file that is truncated, corrupt, encrypted, hostile or of no container we read."""
+
+    exit_code = 3
+
+
+class PlanError(MshubConvertError):
+    """A plan with problems: nothing was written."""
+
+    exit_code = 3
+
+
+class EnvironmentError_(MshubConvertError):  # noqa: N801, N818 - EnvironmentError is a built-in name
+    """Something the machine lacks: a file, a package, the network, disk space, a device."""
+
+    exit_code = 5
+
+
+class ReadBackError(MshubConvertError):
+    """The written file does not hold what was meant to be written; it was removed."""
+
+    exit_code = 1

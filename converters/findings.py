@@ -1,0 +1,116 @@
+"""What a plan finds wrong with a file, in words: the fact, the tensors, the likely cause, the remedy."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..mappings.dialects import Grounding
+from ..mappings.graph import Shape
+from ..mappings.names import collapse, counted
+
+_PATTERNS_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to tell: ``names`` are the tensors concerned, folded for people by ``line``."""
+
+    code: str
+    message: str
+    names: tuple[str, ...] = ()
+    remedy: str = ""
+
+    @property
+    def line(self) -> str:
+        """The message with its tensors, on one line."""
+        patterns = collapse(self.names)
+        if not patterns:
+            return self.message
+        hidden = len(patterns) - _PATTERNS_SHOWN
+        more = f" and {hidden} more patterns" if hidden > 0 else ""
+        return f"{self.message}: {', '.join(patterns[:_PATTERNS_SHOWN])}{more}"
+
+
+def missing(names: Sequence[str], source: Grounding) -> list[Finding]:
+    """Tensors of the network that the file lacks."""
+    if not names:
+        return []
+    head = {*source.slots["head.kernel"].names, *source.slots["head.bias"].names}
+    cause = ""
+    if head == set(names):
+        cause = " (the file is a backbone without its classifier)"
+    elif len(names) > 10 and all(".conv3." in name or ".bn3." in name for name in names):
+        cause = " (a network of basic blocks, such as resnet18 or resnet34, which is not described yet)"
+    return [Finding(
+        "missing", f"{counted(len(names), 'tensor')} of {source.architecture.name} missing{cause}", tuple(names),
+        "Save the whole state dict again, or give the file the tensors were left in.",
+    )]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Misshapen:
+    """A tensor whose shape the network does not have in its place."""
+
+    name: str
+    expected: Shape
+    actual: Shape
+
+
+def misshapen(entries: Sequence[Misshapen]) -> list[Finding]:
+    """Tensors of another shape than the network's: one finding for each pair of shapes."""
+    by_shapes: dict[tuple[Shape, Shape], list[str]] = {}
+    for entry in entries:
+        by_shapes.setdefault((entry.expected, entry.actual), []).append(entry.name)
+    findings = []
+    for (expected, actual), names in by_shapes.items():
+        twins = by_shapes.get((actual, expected), [])
+        swapped = f" (it looks swapped with {twins[0]}, which has that shape)" if len(names) == len(twins) == 1 else ""
+        fact = f"{counted(len(names), 'tensor')} of shape {list(actual)} where {list(expected)} is needed{swapped}"
+        findings.append(
+            Finding("shape", fact, tuple(names), "Check how the file was edited, or what it was trained as.")
+        )
+    return findings
+
+
+@dataclass(frozen=True, slots=True)
+class Mistyped:
+    """A tensor of a dtype that has no place in a network."""
+
+    name: str
+    expected: str
+    actual: str
+
+
+def mistyped(entries: Iterable[Mistyped]) -> list[Finding]:
+    """Tensors of the wrong dtype: one finding for each pair of dtypes."""
+    by_dtypes: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        by_dtypes.setdefault((entry.expected, entry.actual), []).append(entry.name)
+    findings = []
+    for (expected, actual), names in by_dtypes.items():
+        fact = f"{counted(len(names), 'tensor')} of dtype {actual} where {expected} is needed"
+        remedy = f"Cast them to {expected} where the file was made."
+        if expected == "a float":
+            remedy = "Quantised or integer weights must be made floating again first."
+        findings.append(Finding("dtype", fact, tuple(names), remedy))
+    return findings
+
+
+# Parts of names → what makes them another function than the network's.
+_MARKS: Mapping[tuple[str, ...], str] = {
+    (".se.", ".se_module.", ".se_layer."): "squeeze-and-excitation: another function",
+    (".attn.", ".eca."): "channel attention: another function",
+    ("aux_classifier", "fc_aux", "aux_head"): "an auxiliary classifier",
+    (".adapter", "lora_"): "adapters",
+}
+
+
+def unexpected(names: Sequence[str], source: Grounding) -> list[Finding]:
+    """Tensors that the network does not have."""
+    if not names:
+        return []
+    text = " ".join(names)
+    cause = next((f" ({what})" for marks, what in _MARKS.items() if any(mark in text for mark in marks)), "")
+    return [Finding(
+        "unexpected", f"{counted(len(names), 'tensor')} that {source.architecture.name} does not have{cause}",
+        tuple(names), "Remove them from the state dict if the network does not need them.",
+    )]  # fmt: skip

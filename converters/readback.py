@@ -1,0 +1,105 @@
+"""Read the written file back and compare it with the source, bit for bit; look for NaN and Inf on the way."""
+
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+
+import numpy as np
+import numpy.typing as npt
+
+from ..mappings.names import listed
+from .errors import ReadBackError
+from .plan import Plan, Step
+from .sources import Progress
+from .tensors import FLOATS, Checkpoint, Extent, TensorRef
+
+Bytes = npt.NDArray[np.uint8]
+
+# Small enough for a core's own cache, so that comparing and looking for NaN reads memory once.
+_STEP = 1 << 20
+# Exponent bits of a float, all set in NaN and Inf.
+_EXPONENT = {"float16": (np.uint16, 0x7C00), "bfloat16": (np.uint16, 0x7F80), "float32": (np.uint32, 0x7F800000),
+             "float64": (np.uint64, 0x7FF0000000000000)}  # fmt: skip
+
+
+def check_tensors(plan: Plan, written: Checkpoint, progress: Progress) -> tuple[str, ...]:
+    """Compare every tensor of the plan with the file just written; returns the names that hold NaN or Inf.
+
+    Raises ReadBackError when a tensor is missing, surplus or differs.
+    """
+    differing, non_finite = compare_tensors(plan, written.tensors, progress)
+    if differing:
+        more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
+        raise ReadBackError(
+            f"the output differs from the source in {listed(differing[:5])}{more}, as read back; it was removed",
+            remedy="Check the disk.",
+        )
+    return non_finite
+
+
+def compare_tensors(
+    plan: Plan, held: Mapping[str, TensorRef], progress: Progress = lambda *_: None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of tensors that are not bit for bit what the plan says (or missing, or surplus), and of non-finite ones."""
+    planned = {step.target.spec.name: step for step in plan.steps}
+    differing = [name for name in held if name not in planned]
+    non_finite: list[str] = []
+    done, total = 0, plan.nbytes
+    for name, step in planned.items():
+        if name not in held or not _same(step, held[name], non_finite):
+            differing.append(name)
+        done += step.target.spec.nbytes
+        progress("comparing weights", done, total)
+    return tuple(differing), tuple(non_finite)
+
+
+def _same(step: Step, written: TensorRef, non_finite: list[str]) -> bool:
+    planned = step.target
+    if planned.spec != written.spec:
+        return False
+    finite = True
+    check = planned.spec.dtype in FLOATS
+    for ours, theirs in zip_longest(_chunks(planned), _chunks(written)):
+        if ours is None or theirs is None or not np.array_equal(ours, theirs):
+            return False
+        if check and finite:
+            finite = is_finite(theirs, planned.spec.dtype)
+    if not finite:
+        non_finite.append(planned.spec.name)
+    return True
+
+
+def is_finite(data: Bytes, dtype: str) -> bool:
+    """Whether raw bytes of a float dtype hold no NaN and no Inf."""
+    word, mask = _EXPONENT[dtype]
+    bits = data.view(word)
+    return not bool(((bits & word(mask)) == word(mask)).any())
+
+
+def _chunks(ref: TensorRef) -> Iterator[Bytes]:
+    """The bytes of a tensor in equal steps, whatever ranges they come from."""
+    if ref.extents is not None:
+        yield from _joined(ref.extents)
+        return
+    data = ref.read().reshape(-1).view(np.uint8)
+    for start in range(0, len(data), _STEP):
+        yield data[start : start + _STEP]
+
+
+def _joined(extents: tuple[Extent, ...]) -> Iterator[Bytes]:
+    """Whole steps as views of the file; what crosses the end of a range is put together."""
+    pending = bytearray()
+    for extent in extents:
+        view = extent.view
+        while view:
+            if not pending and len(view) >= _STEP:
+                yield np.frombuffer(view[:_STEP], np.uint8)
+                view = view[_STEP:]
+                continue
+            part = view[: _STEP - len(pending)]
+            pending += part
+            view = view[len(part) :]
+            if len(pending) == _STEP:
+                yield np.frombuffer(pending, np.uint8)
+                pending = bytearray()
+    if pending:
+        yield np.frombuffer(pending, np.uint8)

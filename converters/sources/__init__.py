@@ -1,0 +1,96 @@
+"""Sources: from an address such as ``timm:resnext50_32x4d`` to a local weight file and what is known of it."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ...mappings.names import did_you_mean
+from ..errors import UsageError
+
+# Progress of a download: what, bytes done, bytes in all (None when unknown).
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the weights come from.
+
+    ``kind`` is ``pretrained`` (fetched from the library's own hub), ``stated`` (a user's file said to be this
+    model), ``file`` (a user's file), ``memory`` (a live module or state dict) or ``calibrated:SEED`` (drawn by us,
+    not pretrained).
+    """
+
+    kind: str
+
+    @property
+    def pretrained(self) -> bool | None:
+        """True for weights from the hub, False for drawn ones, None when only the user knows."""
+        return True if self.kind == "pretrained" else False if self.kind.startswith("calibrated") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A local weight file and what its address says of it.
+
+    ``model`` names outputs; ``architecture`` (a name) and ``dialect`` are what the address promises, checked
+    against the file; ``library`` and ``library_model`` tell which real network the weights belong to
+    (``timm``, ``resnext50_32x4d``); ``facts`` go into the record (tag, licence, preprocessing, accuracy, url).
+    """
+
+    address: str
+    file: Path
+    model: str
+    origin: Origin
+    architecture: str | None = None
+    dialect: str | None = None
+    library: str | None = None
+    library_model: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked of a source.
+
+    ``weights`` is a file to use instead of the download, ``init`` is ``calibrated[:SEED]``, ``scratch`` a folder
+    for files that only this run needs (removed by its owner), ``progress`` is told of downloads.
+    """
+
+    scratch: Path
+    weights: Path | None = None
+    init: str | None = None
+    progress: Progress | None = None
+
+
+class Resolver(Protocol):
+    """One kind of address."""
+
+    def resolve(self, rest: str, request: Request) -> Source:
+        """The source behind ``scheme:rest``."""
+
+    def names(self) -> tuple[str, ...]:
+        """Addresses' rests that can be asked for, for ``mshub-convert list scheme:``."""
+
+
+SCHEMES = ("timm", "torchvision")
+
+
+def resolver(scheme: str) -> Resolver:
+    """The resolver of a scheme."""
+    if scheme not in SCHEMES:
+        raise UsageError(f"unknown source {scheme!r}:", remedy=did_you_mean(scheme, SCHEMES))
+    found: Resolver = importlib.import_module(f"{__package__}.{scheme}").RESOLVER
+    return found
+
+
+def resolve(address: str, request: Request) -> Source:
+    """Find the local weight file behind an address: ``timm:NAME[.TAG]``, ``torchvision:NAME[.WEIGHTS]`` or a path."""
+    scheme, colon, rest = address.partition(":")
+    if colon and not Path(address).exists() and scheme.isidentifier() and len(scheme) > 1:
+        return resolver(scheme).resolve(rest, request)
+    from . import local
+
+    return local.resolve(address, request)

@@ -1,0 +1,21 @@
+"""A path as source."""
+
+from pathlib import Path
+
+from ..errors import EnvironmentError_, UsageError
+from . import Origin, Request, Source
+
+
+def resolve(address: str, request: Request) -> Source:
+    """A file of the user's; it says itself what it holds."""
+    if request.weights or request.init:
+        raise UsageError(
+            f"{address} is a file and has its own weights",
+            remedy="Leave out --weights and --init, or give a model such as timm:resnext50_32x4d.",
+        )
+    path = Path(address)
+    if not path.exists():
+        raise EnvironmentError_(
+            f"no file {address}", remedy="Check the path; models are written timm:NAME or torchvision:NAME."
+        )
+    return Source(address, path, path.name.partition(".")[0] or path.stem, Origin("file"))

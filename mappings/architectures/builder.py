@@ -1,0 +1,71 @@
+"""Builds a graph layer by layer, with the traits applied."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ..graph import LEAVES, Attribute, Module, Node, Parameter, Shape
+from ..traits import Traits
+
+_NO_INDICES: Mapping[str, int] = MappingProxyType({})
+
+
+class Builder:
+    """Collects modules and nodes; every method returns the name of the value it made.
+
+    Layers with parameters are given as a pattern and ``at``, the values of its variables.
+    """
+
+    def __init__(self, traits: Traits) -> None:
+        self.traits = traits
+        self.modules: list[Module] = []
+        self.nodes: list[Node] = []
+
+    def node(self, op: str, name: str, *inputs: str, **attributes: Attribute) -> str:
+        """An operator without parameters."""
+        self.nodes.append(Node(op, name, inputs, name, MappingProxyType(attributes)))
+        return name
+
+    def conv(
+        self, pattern: str, value: str, before: int, after: int,
+        *, kernel: int, stride: int, groups: int = 1, at: Mapping[str, int] = _NO_INDICES,
+    ) -> str:  # fmt: skip
+        """A convolution without bias from ``before`` to ``after`` channels."""
+        path = self._module(pattern, "conv", {"kernel": (after, before // groups, kernel, kernel)}, at, groups=groups)
+        window: dict[str, Attribute] = {"kernel_shape": (kernel, kernel), "strides": (stride, stride), "group": groups}
+        return self.node("Conv", path, value, f"{path}.kernel", **window, **_padding(self.traits.padding, kernel))
+
+    def norm(
+        self, pattern: str, value: str, channels: int,
+        *, closes_branch: bool = False, at: Mapping[str, int] = _NO_INDICES,
+    ) -> str:  # fmt: skip
+        """A BatchNorm."""
+        shapes: dict[str, Shape] = {leaf: () if leaf == "count" else (channels,) for leaf in LEAVES["norm"]}
+        path = self._module(pattern, "norm", shapes, at, closes_branch=closes_branch)
+        inputs = [f"{path}.{leaf}" for leaf in ("scale", "shift", "mean", "var")]
+        return self.node("BatchNormalization", path, value, *inputs, epsilon=self.traits.norm_eps)
+
+    def linear(self, pattern: str, value: str, before: int, after: int) -> str:
+        """A linear layer with bias."""
+        path = self._module(pattern, "linear", {"kernel": (after, before), "bias": (after,)}, _NO_INDICES)
+        return self.node("Gemm", path, value, f"{path}.kernel", f"{path}.bias", transB=1)
+
+    def stem_pool(self, name: str, value: str) -> str:
+        """The max-pool after the stem, 3x3 with stride 2."""
+        padding = _padding(self.traits.stem_pool, 3)
+        return self.node("MaxPool", name, value, kernel_shape=(3, 3), strides=(2, 2), **padding)
+
+    def _module(
+        self, pattern: str, kind: str, shapes: dict[str, Shape], at: Mapping[str, int],
+        *, groups: int = 1, closes_branch: bool = False,
+    ) -> str:  # fmt: skip
+        path = pattern.format(**at)
+        parameters = tuple(
+            Parameter(f"{path}.{leaf}", path, leaf, shape, "int64" if leaf == "count" else "float32")
+            for leaf, shape in shapes.items()
+        )
+        self.modules.append(Module(path, pattern, MappingProxyType(at), kind, parameters, groups, closes_branch))
+        return path
+
+
+def _padding(style: str, kernel: int) -> dict[str, Attribute]:
+    return {"auto_pad": "SAME_UPPER"} if style == "same" else {"pads": (kernel // 2,) * 4}

@@ -1,0 +1,199 @@
+"""Tell dialect, architecture, cardinality, width, stem and class count of a file from names and shapes alone."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from .architectures import Architecture, infer, kinds, why_not_file
+from .dialects import BUILTIN, Dialect, Grounding, dialect
+from .errors import MappingError
+from .graph import Lookup, Shape
+from .names import listed
+from .unidentified import Nearest, describe
+from .wrappers import is_averaged, is_training, wrapper_prefix
+
+# Below this share of explained names a file is another network, not a damaged one.
+_RECOGNISED = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """What a file holds.
+
+    ``names`` maps names of the dialect to names in the file (they differ by ``prefix``), and tensors that belong to
+    no set of weights to themselves, under names that no dialect has; ``training`` are the tensors of optimisers and
+    counters, ``copies`` those of another set of weights (such as EMA beside raw ones); ``also`` are other dialects
+    whose names are the same.
+    """
+
+    grounding: Grounding
+    prefix: str
+    names: Mapping[str, str]
+    training: tuple[str, ...]
+    copies: tuple[str, ...]
+    also: tuple[str, ...] = ()
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the file."""
+        return self.grounding.dialect
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network of the file."""
+        return self.grounding.architecture
+
+
+class UnidentifiedError(MappingError):
+    """A file whose tensors are none of our networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """A set of weights of a file, read in one dialect: ``names`` without ``prefix`` → names in the file."""
+
+    dialect: Dialect
+    prefix: str
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A set of weights as a network, and the share of its names that the network explains."""
+
+    weights: _Weights
+    grounding: Grounding
+    score: float
+
+
+def identify(
+    shapes: Mapping[str, Shape], *, dialects: tuple[str, ...] = BUILTIN, select: str | None = None
+) -> Identification:
+    """Identify a set of named shapes.
+
+    ``select`` picks one set of weights by its prefix where a file holds several (``ema.``); otherwise the raw ones
+    are taken and the others reported in ``copies``. Raises UnidentifiedError with what the file looks like.
+    """
+    training = tuple(name for name in shapes if is_training(name))
+    prefixes = {name: wrapper_prefix(name) for name in shapes if not is_training(name)}
+    sets = [weights for name in dialects for weights in _sets(dialect(name), prefixes)]
+    selected = [weights for weights in sets if select is None or _is_selected(weights.prefix, select)]
+    if select is not None and not selected:
+        found = [repr(prefix) for prefix in dict.fromkeys(weights.prefix for weights in sets)]
+        raise UnidentifiedError(
+            f"no tensor has the prefix {select!r}; there is {listed(found) or 'no tensor of a network'}",
+            remedy="See `mshub-convert inspect`.",
+        )
+    fits = [fit for weights in selected if (fit := _fit(weights, shapes))]
+    # Recognised before damaged, raw before averaged, then what explains most; of equals, the first.
+    best = min(
+        fits, key=lambda fit: (fit.score < _RECOGNISED, is_averaged(fit.weights.prefix), -fit.score), default=None
+    )
+    if best is None or best.score < _RECOGNISED:
+        raise _unidentified(shapes, training, selected, best, dialects)
+    expected, prefix = best.grounding.specs, best.weights.prefix
+    copies: list[str] = []
+    names = dict(best.weights.names)
+    for other in _sets(best.weights.dialect, prefixes):
+        if other.prefix == prefix:
+            continue
+        if sum(name in expected for name in other.names) > len(expected) // 2:
+            copies += other.names.values()
+        else:
+            names |= {f"beside {full}": full for full in other.names.values()}
+    also = (fit for fit in fits if fit is not best and fit.weights.prefix == prefix and fit.grounding.specs == expected)
+    twins = tuple(fit.grounding.dialect.name for fit in also)
+    return Identification(best.grounding, prefix, names, training, tuple(copies), twins)
+
+
+def _sets(naming: Dialect, prefixes: Mapping[str, str]) -> list[_Weights]:
+    """Group the names of a file by their wrapper prefix, in order of appearance.
+
+    A dialect whose own names begin like a wrapper's (``model.``) keeps that part.
+    """
+    own = sorted({wrapper_prefix(template) for template in naming.modules.values()}, key=len, reverse=True)
+    sets: dict[str, dict[str, str]] = {}
+    for full, wrappers in prefixes.items():
+        prefix = wrappers.removesuffix(next((part for part in own if wrappers.endswith(part)), ""))
+        sets.setdefault(prefix, {})[full[len(prefix) :]] = full
+    return [_Weights(naming, prefix, names) for prefix, names in sets.items()]
+
+
+def _is_selected(prefix: str, select: str) -> bool:
+    return prefix == select or (bool(select) and prefix.startswith(f"{select.removesuffix('.')}."))
+
+
+def _fit(weights: _Weights, shapes: Mapping[str, Shape]) -> _Fit | None:
+    """What the weights are in their dialect, or None where they are nothing."""
+    naming, names = weights.dialect, weights.names
+    network = infer(_lookup(weights, shapes))
+    # A hostile shape may claim more groups than the file has tensors; a network it would not half fill is none.
+    if network is None or not naming.can_name(network) or _tensors(naming, network) * _RECOGNISED > len(names):
+        return None
+    grounding = naming.ground(network)
+    expected = grounding.specs
+    return _Fit(weights, grounding, sum(key in names for key in expected) / max(len(expected), len(names)))
+
+
+def _tensors(naming: Dialect, network: Architecture) -> int:
+    """About how many tensors a network has in a dialect, counted without naming them: one a module, or one a group."""
+    modules = network.graph().modules
+    return sum(
+        module.groups if "{g}" in (naming.template(module.pattern, module.indices) or "") else 1 for module in modules
+    )
+
+
+def _lookup(weights: _Weights, shapes: Mapping[str, Shape]) -> Lookup:
+    """Canonical parameters in a file, read through one dialect; split kernels are joined."""
+    naming, names, kind_of = weights.dialect, weights.names, kinds()
+
+    def lookup(pattern: str, leaf: str, **indices: int) -> Shape | None:
+        template = naming.template(pattern, indices)
+        leaf_name = naming.leaves[kind_of[pattern]].get(leaf)
+        if template is None or leaf_name is None:
+            return None
+        if "{g}" not in template:
+            full = names.get(f"{template}.{leaf_name}")
+            return None if full is None else shapes[full]
+        return _joined(tuple(_parts(f"{template}.{leaf_name}", weights, shapes)))
+
+    return lookup
+
+
+def _parts(template: str, weights: _Weights, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, Shape]]:
+    """Group and shape of the parts of a split kernel; single ones may be missing."""
+    group, gap = 0, 0
+    while gap < 2:
+        full = weights.names.get(template.replace("{g}", str(group)))
+        if full is not None:
+            yield group, shapes[full]
+        gap = gap + 1 if full is None else 0
+        group += 1
+
+
+def _joined(parts: tuple[tuple[int, Shape], ...]) -> Shape | None:
+    """The shape of a kernel split on axis 0, as its first part tells it."""
+    if not parts or not parts[0][1]:
+        return None
+    (_, first), (last, _) = parts[0], parts[-1]
+    return (first[0] * (last + 1), *first[1:])
+
+
+def _unidentified(
+    shapes: Mapping[str, Shape],
+    training: tuple[str, ...],
+    sets: Iterable[_Weights],
+    best: _Fit | None,
+    dialects: tuple[str, ...],
+) -> UnidentifiedError:
+    """The error that says what a file looks like, and whether another dialect would read it."""
+    reason = next((text for weights in sets if (text := why_not_file(_lookup(weights, shapes)))), "")
+    nearest = Nearest(best.grounding, frozenset(best.weights.names), best.score) if best else None
+    spoken = "any dialect" if dialects == BUILTIN else f"{listed(dialects, 'or')} names"
+    remedy = ""
+    if dialects != BUILTIN:
+        try:
+            found = identify(shapes)
+            remedy = f"Its names are those of {found.architecture.name} in dialect {found.dialect.name}."
+        except UnidentifiedError:
+            pass
+    return UnidentifiedError(describe(shapes, training, reason, nearest, spoken), remedy=remedy)

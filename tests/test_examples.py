@@ -1,0 +1,53 @@
+"""The examples run as they are."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def run(script: str, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / script), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def test_convert_file(weights_file: Callable[..., Path], tmp_path: Path) -> None:
+    assert "extend mindcv" in run("convert_file.py", str(weights_file()), str(tmp_path / "out"))
+    assert (tmp_path / "out" / "small.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_live_module(tmp_path: Path) -> None:
+    said = run("live_module.py", str(tmp_path))
+    assert "267 arrays" in said
+    assert "10 classes" in said
+
+
+@pytest.mark.slow
+def test_finetuned_checkpoint(tmp_path: Path) -> None:
+    said = run("finetuned_checkpoint.py", str(tmp_path / "new"))
+    assert "37 classes" in said
+    assert "optimizer" in said
+    assert "module." in said
+    assert (tmp_path / "new" / "finetuned.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_proof(tmp_path: Path) -> None:
+    said = run("proof.py", str(tmp_path))
+    assert "pass:" in said
+    assert "fail:" in said
+
+
+@pytest.mark.slow
+def test_demo() -> None:
+    said = run("demo.py")
+    assert "PASS" in said
+    assert "not pretrained" in said
+    assert "largest" in said

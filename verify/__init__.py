@@ -1,0 +1,1 @@
+"""Proof: run source and target with real frameworks and decide, by evidence, whether they are one function."""

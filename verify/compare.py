@@ -1,0 +1,124 @@
+"""Decide whether two runs of one network agree: by their distance to a float64 reference, as a ratio.
+
+No fixed tolerance tells a correct conversion from a wrong one: correct runs of one network differ by more between
+thread counts than some bugs do. The source framework's own float32 error against float64 is the yardstick; a
+correct conversion stays within a small multiple of it, a wrong one does not come near.
+"""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Logits = npt.NDArray[Any]  # float32 or float64
+
+# Ratio of the target's error to the source's: up to 2 is a pass, up to 4 a warning, above a failure.
+WARN_ABOVE, FAIL_ABOVE = 2.0, 4.0
+# A source whose own float32 error is above this does not compute the reference's function.
+SANE_ERROR = 1e-4
+
+
+class Verdict(enum.Enum):
+    """Outcome of a comparison, from best to worst."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    WARN = "warn"
+    INCONCLUSIVE = "inconclusive"
+    FAIL = "fail"
+
+    @property
+    def good(self) -> bool:
+        """Whether the conversion may be used."""
+        return self in (Verdict.PASS, Verdict.WARN)
+
+
+_ORDER = list(Verdict)
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """The worst of several verdicts; of none, inconclusive: a check that compared nothing proves nothing."""
+    return max(verdicts, key=_ORDER.index) if verdicts else Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Source and target against float64 on one batch.
+
+    Errors are the relative L2 distance of the logits to float64, worst input; ``ratio`` is the worst ratio of
+    target to source over the inputs; ``max_abs`` the largest difference of a logit between source and target.
+    ``top1`` is (agreeing inputs, inputs).
+    """
+
+    label: str
+    verdict: Verdict
+    reason: str
+    source_error: float
+    target_error: float
+    ratio: float
+    max_abs: float
+    largest_logit: float
+    top1: tuple[int, int]
+
+    def __bool__(self) -> bool:
+        return self.verdict.good and self.top1[1] > 0
+
+
+def relative_l2(logits: Logits, reference: Logits) -> npt.NDArray[np.float64]:
+    """Relative L2 distance of each row to the reference's, shape (N,)."""
+    difference = logits.astype(np.float64) - reference.astype(np.float64)
+    norms: npt.NDArray[np.float64] = np.linalg.norm(reference.astype(np.float64), axis=1)
+    return np.asarray(np.linalg.norm(difference, axis=1) / np.maximum(norms, np.finfo(np.float64).tiny))
+
+
+def compare(
+    label: str, source: Logits, target: Logits, reference: Logits, *, target_reference: Logits | None = None
+) -> Comparison:
+    """Compare logits of shape (N, classes), float32 for source and target, float64 for the reference.
+
+    ``target_reference`` is the float64 run of the target's own weights where they were rounded on the way.
+    """
+    theirs = reference if target_reference is None else target_reference
+    if not (source.shape == target.shape == reference.shape == theirs.shape) or source.ndim != 2 or not source.size:
+        shapes = f"{source.shape}, {target.shape}, {reference.shape}"
+        return _empty(label, f"source, target and reference have logits of shape {shapes}")
+    if not all(np.isfinite(array).all() for array in (source, target, reference, theirs)):
+        return _empty(label, "the logits hold NaN or Inf")
+    source_error, target_error = relative_l2(source, reference), relative_l2(target, theirs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.max(target_error / source_error))
+    verdict, reason = _decide(source_error, ratio)
+    agree = int(np.sum(source.argmax(1) == target.argmax(1)))
+    return Comparison(
+        label, verdict, reason, float(source_error.max()), float(target_error.max()), ratio,
+        float(np.abs(source.astype(np.float64) - target).max()), float(np.abs(reference).max()), (agree, len(source)),
+    )  # fmt: skip
+
+
+def _decide(source_error: npt.NDArray[np.float64], ratio: float) -> tuple[Verdict, str]:
+    if source_error.min() == 0.0:
+        return Verdict.INCONCLUSIVE, "the source's error against float64 is exactly 0: it is no independent yardstick"
+    if source_error.max() > SANE_ERROR:
+        return Verdict.INCONCLUSIVE, (
+            f"the source's own float32 error is {source_error.max():.1e}, above {SANE_ERROR:.0e}: the float64 reference"
+            " is another function (or the network is ill-conditioned)"
+        )
+    if ratio > FAIL_ABOVE:
+        return (
+            Verdict.FAIL,
+            f"the target is {ratio:.3g} times as far from float64 as the source is; up to {FAIL_ABOVE:g} is allowed",
+        )
+    if ratio > WARN_ABOVE:
+        return (
+            Verdict.WARN,
+            f"the target is {ratio:.2f} times as far from float64 as the source:"
+            f" more than usual, below the limit of {FAIL_ABOVE:g}",
+        )
+    return Verdict.PASS, f"the target is as near to float64 as the source ({ratio:.2f} times its distance)"
+
+
+def _empty(label: str, reason: str) -> Comparison:
+    nan = float("nan")
+    return Comparison(label, Verdict.FAIL, reason, nan, nan, nan, nan, nan, (0, 0))

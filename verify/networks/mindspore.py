@@ -1,0 +1,248 @@
+"""A graph as a ``mindspore.nn.Cell`` whose parameters have the names and shapes of a dialect.
+
+Layers nest by name in one tree of cells and run in another, of blocks, which graph mode and MINDIR compile fast.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mindspore
+import numpy as np
+import numpy.typing as npt
+from mindspore import nn, ops
+
+from ...mappings.dialects import Grounding
+from ...mappings.graph import Graph, Node, ints
+from ..errors import LoadError, NetworkError
+from .chains import Branches, Chain, chain
+from .places import Place, check_fit, places
+
+# Our leaves as attributes of MindSpore's layers, in the order in which those hold them.
+_LEAVES = {
+    "conv": {"kernel": "weight"},
+    "linear": {"kernel": "weight", "bias": "bias"},
+    "norm": {"mean": "moving_mean", "var": "moving_variance", "scale": "gamma", "shift": "beta"},
+}
+
+
+class _Folder(nn.Cell):  # type: ignore[misc]
+    """A level of names. Its cells run from elsewhere too, so they cannot be replaced."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_cells", {}) and self._cells[name] is not value:
+            raise AttributeError(
+                f"{name} cannot be replaced: build the network anew, with other classes for another head"
+            )
+        super().__setattr__(name, value)
+
+
+class _Chain(_Folder):
+    """Cells that run one after the other; they are held in a tuple, which takes no part in naming."""
+
+    def __init__(self, steps: tuple[nn.Cell, ...]) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def construct(self, x: Any) -> Any:
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+class Network(_Chain):
+    """The network of a graph, its layers nested as a dialect's names say. Made by ``build``."""
+
+    def __init__(self, graph: Graph, grounding: Grounding) -> None:
+        super().__init__(())
+        found = places(graph, grounding, "mindspore")
+        cells: dict[str, nn.Cell] = {}
+        for node in graph.nodes:
+            place = found.get(node.name)
+            cells[node.name] = self._named(place) if place else _OPERATORS[node.op](node)
+        self.steps = _steps(chain(graph), cells)
+        parameters = {parameter.key for parameter in graph.parameters}
+        self._plan = [
+            (cells[node.name], [name for name in node.inputs if name not in parameters], node.output)
+            for node in graph.nodes
+        ]
+        self._graph_input, self._tap_values = graph.input, dict(graph.taps)
+
+    def taps(self, x: Any) -> dict[str, Any]:
+        """The values at the graph's taps, from stem to logits; runs node by node, outside graph mode."""
+        known, wanted = {self._graph_input: x}, set(self._tap_values.values())
+        last_use = {name: output for _, inputs, output in self._plan for name in inputs}
+        for cell, inputs, output in self._plan:
+            known[output] = cell(*(known[name] for name in inputs))
+            for name in inputs:
+                if last_use[name] == output and name not in wanted:
+                    known.pop(name, None)
+        return {tap: known[value] for tap, value in self._tap_values.items()}
+
+    def _named(self, place: Place) -> nn.Cell:
+        layers = [_layer(place) for _ in place.paths]
+        for index, (path, layer) in enumerate(zip(place.paths, layers, strict=True)):
+            self._put(path, layer)
+            attributes = _LEAVES[place.module.kind]
+            for leaf, names in place.names.items():
+                if leaf not in attributes:
+                    raise NetworkError(f"MindSpore's layers have no {leaf}, which the dialect calls {names[index]}")
+                getattr(layer, attributes[leaf]).name = names[index]
+        return layers[0] if len(layers) == 1 else _Split(tuple(layers))
+
+    def _put(self, path: str, layer: nn.Cell) -> None:
+        """Nest a layer at its path."""
+        *folders, last = path.split(".")
+        at: nn.Cell = self
+        try:
+            for folder in folders:
+                if folder not in at._cells:
+                    at.insert_child_to_cell(folder, _Folder())
+                at = at._cells[folder]
+            if last in at._cells:
+                raise KeyError(f"{path} is the name of something else too")
+            at.insert_child_to_cell(last, layer)
+        except KeyError as error:
+            raise NetworkError(f"MindSpore can have no cell called {path}: {error.args[0]}") from None
+
+
+def build(graph: Graph, grounding: Grounding) -> Network:
+    """The network in inference mode, all its kernels zero: load weights next.
+
+    ``grounding`` must be of a dialect of MindSpore; the traits are those baked into the graph.
+    """
+    network = Network(graph, grounding)
+    network.set_train(False)
+    has = {name: tuple(parameter.shape) for name, parameter in network.parameters_dict().items()}
+    if has != grounding.specs:
+        stray = next(iter(set(has.items()) ^ set(grounding.specs.items())))
+        raise NetworkError(
+            f"MindSpore's layers cannot be called as dialect {grounding.dialect.name} says, e.g. {stray}"
+        )
+    return network
+
+
+def load(network: nn.Cell, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Give a network its weights, strictly: every name, no other, equal shapes; else a LoadError.
+
+    Values take the dtype of the network's parameters: exact unless that is narrower.
+    """
+    own = network.parameters_dict()
+    check_fit(
+        "load into MindSpore",
+        {name: tuple(parameter.shape) for name, parameter in own.items()},
+        {name: array.shape for name, array in tensors.items()},
+    )
+    parameters = {name: mindspore.Parameter(_tensor(tensors[name], own[name].dtype), name=name) for name in own}
+    missing, unexpected = mindspore.load_param_into_net(network, parameters, strict_load=True)
+    if missing or unexpected:
+        raise LoadError.of("mindspore.load_param_into_net", missing=missing, unexpected=unexpected)
+
+
+def _tensor(array: npt.NDArray[Any], dtype: Any) -> Any:
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    return mindspore.Tensor(np.array(array, dtype=array.dtype.newbyteorder("="), order="C")).astype(dtype)
+
+
+class _Split(nn.Cell):  # type: ignore[misc]
+    """A grouped convolution as one convolution a group."""
+
+    def __init__(self, convs: tuple[nn.Cell, ...]) -> None:
+        super().__init__()
+        self.convs = convs
+        self.split = ops.Split(axis=1, output_num=len(convs))
+        self.concat = ops.Concat(axis=1)
+
+    def construct(self, x: Any) -> Any:
+        outputs: Any = ()
+        parts = self.split(x)
+        for index, conv in enumerate(self.convs):
+            outputs += (conv(parts[index]),)
+        return self.concat(outputs)
+
+
+class _Residual(nn.Cell):  # type: ignore[misc]
+    """The sum of branches that start from one value."""
+
+    def __init__(self, branches: tuple[nn.Cell, ...]) -> None:
+        super().__init__()
+        self.branches = branches
+
+    def construct(self, x: Any) -> Any:
+        total = self.branches[0](x)
+        for branch in self.branches[1:]:
+            total = total + branch(x)
+        return total
+
+
+class _GlobalAveragePool(nn.Cell):  # type: ignore[misc]
+    def construct(self, x: Any) -> Any:
+        return x.mean((2, 3), keep_dims=True)
+
+
+def _steps(steps: Chain, cells: Mapping[str, nn.Cell]) -> tuple[nn.Cell, ...]:
+    made: list[nn.Cell] = []
+    for step in steps:
+        if not isinstance(step, Branches):
+            made.append(cells[step.name])
+        elif step.node.op == "Add":
+            made.append(_Residual(tuple(_Chain(_steps(branch, cells)) for branch in step.chains)))
+        else:
+            raise NetworkError(f"no MindSpore cell joins branches by {step.node.op} ({step.node.name})")
+    return tuple(made)
+
+
+def _layer(place: Place) -> nn.Cell:
+    node, parts = place.node, len(place.paths)
+    if node.op == "Conv":
+        out, per_group, *kernel = place.shape
+        groups = int(node.attributes["group"]) // parts  # type: ignore[arg-type]
+        return nn.Conv2d(
+            per_group * groups, out // parts, tuple(kernel), ints(node, "strides"), group=groups, weight_init="zeros",
+            has_bias=len(node.inputs) > 2, **_padding(node),
+        )  # fmt: skip
+    if node.op == "BatchNormalization":
+        return nn.BatchNorm2d(place.shape[0], eps=node.attributes["epsilon"], momentum=0.9)
+    return nn.Dense(place.shape[1], place.shape[0], weight_init="zeros", has_bias=len(node.inputs) > 2)
+
+
+def _padding(node: Node) -> dict[str, Any]:
+    if "auto_pad" in node.attributes:
+        return {"pad_mode": "same"}
+    top, left, bottom, right = ints(node, "pads")
+    return {"pad_mode": "pad", "padding": (top, bottom, left, right)}
+
+
+def _max_pool(node: Node) -> nn.Cell:
+    window = {"kernel_size": ints(node, "kernel_shape"), "stride": ints(node, "strides")}
+    if "auto_pad" in node.attributes:
+        return nn.MaxPool2d(**window, pad_mode="same")
+    return nn.MaxPool2d(
+        **window, pad_mode="pad", padding=_both_sides(node), ceil_mode=bool(node.attributes.get("ceil_mode", 0))
+    )
+
+
+def _average_pool(node: Node) -> nn.Cell:
+    kernel, strides, padding = ints(node, "kernel_shape"), ints(node, "strides"), _both_sides(node)
+    ceil, count_pad = (bool(node.attributes.get(name, 0)) for name in ("ceil_mode", "count_include_pad"))
+    if ceil and not count_pad and kernel == strides == (2, 2) and padding == (0, 0):
+        # The same windows and counts; MindSpore has pad_mode="pad" on fewer devices.
+        return nn.AvgPool2d(kernel, strides, pad_mode="same")
+    return nn.AvgPool2d(kernel, strides, pad_mode="pad", padding=padding, ceil_mode=ceil, count_include_pad=count_pad)
+
+
+def _both_sides(node: Node) -> tuple[int, int]:
+    top, left, bottom, right = (-1, -1, 0, 0) if "auto_pad" in node.attributes else ints(node, "pads")
+    if (top, left) != (bottom, right):
+        raise NetworkError(f"{node.name}: MindSpore has no pool with unequal padding")
+    return top, left
+
+
+_OPERATORS: Mapping[str, Callable[[Node], nn.Cell]] = {
+    "Relu": lambda _: nn.ReLU(),
+    "Add": lambda _: ops.Add(),
+    "MaxPool": _max_pool,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": lambda _: _GlobalAveragePool(),
+    "Flatten": lambda node: nn.Flatten(start_dim=node.attributes["axis"]),
+}

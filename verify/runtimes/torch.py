@@ -1,0 +1,158 @@
+"""The torch runtime: networks of timm and torchvision, and ours; float32 and float64 on the CPU."""
+
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...converters.tensors import DTYPES
+from ...mappings.dialects import dialect
+from ...mappings.graph import Shape
+from ..errors import LoadError, RuntimeRefusedError
+from ..networks import torch as networks
+from .job import GraphNetwork, LibraryNetwork, Weights
+from .weights import Loaded, read_ourselves
+
+Array = npt.NDArray[Any]
+
+_THREADS = 2
+
+
+def versions(network: LibraryNetwork | GraphNetwork) -> dict[str, str]:
+    """Versions of torch and of the network's library."""
+    found = {"torch": str(torch.__version__)}
+    if isinstance(network, LibraryNetwork):
+        found[network.library] = str(_library(network.library).__version__)
+    return found
+
+
+def build(network: LibraryNetwork | GraphNetwork, precision: str) -> torch.nn.Module:
+    """The network in eval mode and of this precision, without weights."""
+    torch.set_num_threads(_THREADS)
+    if isinstance(network, GraphNetwork):
+        grounding = dialect(network.dialect).ground(network.architecture)
+        built: Any = networks.build(network.architecture.graph(network.traits), grounding)
+    elif network.library == "timm":
+        built = _library("timm").create_model(network.model, pretrained=False, num_classes=network.classes)
+    else:
+        built = _library(network.library).models.get_model(network.model, weights=None, num_classes=network.classes)
+    return built.to(getattr(torch, precision)).eval()
+
+
+def _library(name: str) -> Any:
+    if name == "timm":
+        import timm
+
+        return timm
+    if name == "torchvision":
+        import torchvision
+
+        return torchvision
+    raise RuntimeRefusedError(f"the torch runtime knows no library {name!r}", remedy="Use timm or torchvision.")
+
+
+def shapes(network: torch.nn.Module) -> dict[str, Shape]:
+    """Shapes of the state dict."""
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def read(weights: Weights, scratch: Path) -> Loaded:
+    """Read a file with torch or safetensors; with our own codecs what they refuse or cannot read."""
+    if weights.container == "safetensors":
+        import safetensors.torch
+
+        return _loaded(safetensors.torch.load_file(weights.file), "safetensors.torch.load_file")
+    if weights.container == "ckpt":
+        return read_ourselves(weights, "torch reads no .ckpt")
+    if weights.container != "pth":
+        raise RuntimeRefusedError(f"the torch runtime reads no {weights.container} files ({weights.file})")
+    try:
+        content = torch.load(weights.file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line), "it holds other objects")
+        return read_ourselves(weights, f"torch.load(weights_only=True) refused the file: {reason}")
+    return _loaded(_chosen(content, weights), "torch.load(weights_only=True)")
+
+
+def _chosen(content: Any, weights: Weights) -> Mapping[Any, Any]:
+    """The dict at a dotted path; keys may have dots themselves."""
+    if weights.select not in ("", "."):
+        found = _at(content, weights.select)
+        if found is None:
+            raise LoadError(f"{weights.file}: there is no {weights.select} in it")
+        content = found
+    if not isinstance(content, Mapping):
+        raise LoadError(f"{weights.file}: {weights.select or 'its content'} is no dict but a {type(content).__name__}")
+    return content
+
+
+def _at(content: Any, path: str) -> Any:
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        if path == str(key):
+            return value
+        if path.startswith(f"{key}."):
+            found = _at(value, path.removeprefix(f"{key}."))
+            if found is not None:
+                return found
+    return None
+
+
+def _loaded(content: Mapping[Any, Any], loader: str) -> Loaded:
+    tensors: dict[str, Array] = {}
+    others: list[str] = []
+    for name, value in _flat(content):
+        if _is_plain(value):
+            tensors[name] = _array(value)
+        else:
+            others.append(name)
+    return Loaded(tensors, loader, tuple(others))
+
+
+def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything in nested containers, by dotted names."""
+    for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
+        if isinstance(value, (Mapping, list, tuple)) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor that an array can hold: not sparse, not quantised."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and str(value.dtype).removeprefix("torch.") in DTYPES
+    )
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        bits: Array = tensor.view(torch.uint16).numpy()
+        return bits.view(ml_dtypes.bfloat16)
+    array: Array = tensor.numpy()
+    return array
+
+
+def load(network: torch.nn.Module, tensors: Mapping[str, Array]) -> None:
+    """Load strictly."""
+    networks.load(network, tensors)
+
+
+def forward(network: torch.nn.Module, pictures: Array, *, taps: bool) -> dict[str, Array]:
+    """Logits under ``head``, with taps the other values too."""
+    dtype = next(network.parameters()).dtype
+    with torch.inference_mode():
+        x = torch.from_numpy(np.ascontiguousarray(pictures)).to(dtype)
+        if not taps:
+            return {"head": network(x).numpy()}
+        if not isinstance(network, networks.Network):
+            raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
+        return {name: value.numpy() for name, value in network.taps(x).items()}
