@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
+
 from mshub_convert import __version__
 
 _EPILOG = """\b

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from mshub_convert.converters.pipeline import refuse_problems
 from mshub_convert.converters.plan import make_plan
 from mshub_convert.converters.record import NOTHING_CARRIED

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mshub_convert.mappings.names import collapse, counted
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from mshub_convert.mappings.names import collapse, counted
 
 if TYPE_CHECKING:
     from mshub_convert.conversion import Conversion
@@ -117,6 +118,8 @@ def show_plan(prepared: "Prepared") -> None:
     route = f"{source.dialect.name} names → {target.dialect.name} names, {prepared.target.codec.title}"
     console.print(f"[bold]{network.name}[/], {network.classes} classes: {route}")
     rows = _rows()
+    source_said = prepared.opened.source
+    rows.add_row("from", escape(source_said.address) + _origin(source_said.origin.kind))
     rows.add_row("output", f"{escape(str(prepared.destination))} ({plan.nbytes / 1e6:.1f} MB)")
     rows.add_row("traits", " ".join(f"{k}={v}" for k, v in prepared.opened.traits.as_dict().items()))
     for how in ("copy", "join", "split", "restore", "synthesise"):

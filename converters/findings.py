@@ -35,11 +35,7 @@ def missing(names: Sequence[str], source: Grounding) -> list[Finding]:
     if not names:
         return []
     head = {*source.slots["head.kernel"].names, *source.slots["head.bias"].names}
-    cause = ""
-    if head == set(names):
-        cause = " (the file is a backbone without its classifier)"
-    elif len(names) > 10 and all(".conv3." in name or ".bn3." in name for name in names):
-        cause = " (a network of basic blocks, such as resnet18 or resnet34, which is not described yet)"
+    cause = " (the file is a backbone without its classifier)" if head == set(names) else ""
     return [Finding(
         "missing", f"{counted(len(names), 'tensor')} of {source.architecture.name} missing{cause}", tuple(names),
         "Save the whole state dict again, or give the file the tensors were left in.",
@@ -65,9 +61,7 @@ def misshapen(entries: Sequence[Misshapen]) -> list[Finding]:
         twins = by_shapes.get((actual, expected), [])
         swapped = f" (it looks swapped with {twins[0]}, which has that shape)" if len(names) == len(twins) == 1 else ""
         fact = f"{counted(len(names), 'tensor')} of shape {list(actual)} where {list(expected)} is needed{swapped}"
-        findings.append(
-            Finding("shape", fact, tuple(names), "Check how the file was edited, or what it was trained as.")
-        )
+        findings.append(Finding("shape", fact, tuple(names), "Check how the file was edited, and from which network."))
     return findings
 
 

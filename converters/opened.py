@@ -86,7 +86,7 @@ def _open(
             "traits", f"no record in the file: taking the traits of {own.name}'s own networks ({said})", (),
             "If it was converted from PyTorch weights, say --trait stem_pool=symmetric.",
         ))  # fmt: skip
-    problems = _broken_promise(source, found)
+    problems = (*_broken_promise(source, found), *_not_the_models(source, kept))
     return Opened(source, checkpoint, tensors, selected, found, result, where, kept, problems, tuple(notices))
 
 
@@ -102,7 +102,7 @@ def _select(checkpoint: Checkpoint, select: str | None) -> tuple[str, Mapping[st
         return select, checkpoint.sets[select], None
     if any(name.startswith(select) for name in checkpoint.tensors):
         return chosen, checkpoint.tensors, select
-    sets = ", ".join(path for path in checkpoint.sets if path) or "one unnamed set"
+    sets = ", ".join(path for path in checkpoint.sets if path.strip(".")) or "one unnamed set"
     raise UsageError(f"{checkpoint.path} has no weights called {select!r}", remedy=f"It holds {sets}.")
 
 
@@ -129,3 +129,12 @@ def _broken_promise(source: Source, found: Identification) -> tuple[Finding, ...
     fact = f"{source.address} is {promised.name}, the file {source.file.name} holds {found.architecture.name}"
     remedy = "Give the file that belongs to the model, or convert the file by its path."
     return (Finding("architecture", fact, (), remedy),)
+
+
+def _not_the_models(source: Source, kept: Carried) -> tuple[Finding, ...]:
+    """Drawn weights, by their own record, that are said to be a model's."""
+    drawn = kept.text("origin")
+    if source.origin.kind != "stated" or not drawn.startswith("calibrated"):
+        return ()
+    fact = f"{source.file.name} is said to be {source.address}, but the record in it says drawn weights ({drawn})"
+    return (Finding("origin", fact, (), f"Convert the file by its path, or use --init {drawn}."),)

@@ -34,6 +34,7 @@ def run(*arguments: str) -> None:
 def load_and_run(checkpoint: Path) -> None:
     """Load the checkpoint into a MindSpore network with the traits of its weights, and run one picture."""
     import mindspore
+
     import mshub_convert as mc
     from mshub_convert.verify.inputs import pictures
 

@@ -9,9 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import mshub_convert as mc
 import timm
 import torch
+
+import mshub_convert as mc
 
 
 def train_a_little(path: Path) -> None:

@@ -8,8 +8,9 @@ Also shows `translate`, which renames a state dict in memory, for migration scri
 import sys
 from pathlib import Path
 
-import mshub_convert as mc
 import timm
+
+import mshub_convert as mc
 
 
 def convert_module(folder: Path) -> Path:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import mindspore
+
 import mshub_convert as mc
 
 

@@ -110,7 +110,7 @@ class Dialect:
 
     def rules(self, pattern: str, indices: Mapping[str, int]) -> tuple[str, ...]:
         """The rules that fit a module; those with more literal numbers come first, and the first one counts."""
-        return tuple(key for key in _specialised(pattern, indices) if key in self.modules)
+        return tuple(key for key in _specialised(pattern, tuple(sorted(indices.items()))) if key in self.modules)
 
     def template(self, pattern: str, indices: Mapping[str, int]) -> str | None:
         """The name of a module, ``{g}`` still open, or None where no rule fits."""
@@ -124,16 +124,17 @@ class Dialect:
         return self.lines.error([self.lines.fault(message, "modules", rule)])
 
 
-def _specialised(pattern: str, indices: Mapping[str, int]) -> list[str]:
+@lru_cache(maxsize=4096)
+def _specialised(pattern: str, indices: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
     """A pattern with numbers for all, some and none of its variables."""
     keys = []
     for count in range(len(indices), -1, -1):
-        for fixed in combinations(sorted(indices), count):
+        for fixed in combinations(indices, count):
             key = pattern
-            for variable in fixed:
-                key = key.replace(f"{{{variable}}}", str(indices[variable]))
+            for variable, number in fixed:
+                key = key.replace(f"{{{variable}}}", str(number))
             keys.append(key)
-    return keys
+    return tuple(keys)
 
 
 def _fill(template: str, indices: Mapping[str, int]) -> str:

@@ -1,6 +1,6 @@
 """Tell dialect, architecture, cardinality, width, stem and class count of a file from names and shapes alone."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from .architectures import Architecture, infer, kinds, why_not_file
@@ -74,8 +74,8 @@ def identify(
     are taken and the others reported in ``copies``. Raises UnidentifiedError with what the file looks like.
     """
     training = tuple(name for name in shapes if is_training(name))
-    prefixes = {name: wrapper_prefix(name) for name in shapes if not is_training(name)}
-    sets = [weights for name in dialects for weights in _sets(dialect(name), prefixes)]
+    bare = _without_wrappers(shapes, frozenset(training))
+    sets = [weights for name in dialects for weights in _sets(dialect(name), bare)]
     selected = [weights for weights in sets if select is None or _is_selected(weights.prefix, select)]
     if select is not None and not selected:
         found = [repr(prefix) for prefix in dict.fromkeys(weights.prefix for weights in sets)]
@@ -93,7 +93,7 @@ def identify(
     expected, prefix = best.grounding.specs, best.weights.prefix
     copies: list[str] = []
     names = dict(best.weights.names)
-    for other in _sets(best.weights.dialect, prefixes):
+    for other in _sets(best.weights.dialect, bare):
         if other.prefix == prefix:
             continue
         if sum(name in expected for name in other.names) > len(expected) // 2:
@@ -105,16 +105,32 @@ def identify(
     return Identification(best.grounding, prefix, names, training, tuple(copies), twins)
 
 
-def _sets(naming: Dialect, prefixes: Mapping[str, str]) -> list[_Weights]:
-    """Group the names of a file by their wrapper prefix, in order of appearance.
+def _without_wrappers(names: Iterable[str], training: Collection[str]) -> dict[str, dict[str, str]]:
+    """Wrapper prefix → the names that have it, without it → the names in the file, in order of appearance."""
+    bare: dict[str, dict[str, str]] = {}
+    for full in names:
+        if full not in training:
+            prefix = wrapper_prefix(full)
+            bare.setdefault(prefix, {})[full[len(prefix) :]] = full
+    return bare
 
-    A dialect whose own names begin like a wrapper's (``model.``) keeps that part.
-    """
-    own = sorted({wrapper_prefix(template) for template in naming.modules.values()}, key=len, reverse=True)
+
+def _sets(naming: Dialect, bare: Mapping[str, Mapping[str, str]]) -> list[_Weights]:
+    """The sets of weights as a dialect sees them: its own names may begin like a wrapper's (``model.``)."""
+    own = {(wrapper_prefix(template), template.partition("{")[0]) for template in naming.modules.values()}
+    if {wrapper for wrapper, _ in own} == {""}:
+        return [_Weights(naming, prefix, names) for prefix, names in bare.items()]
+    longest_first = sorted(own, key=lambda item: len(item[0]), reverse=True)
     sets: dict[str, dict[str, str]] = {}
-    for full, wrappers in prefixes.items():
-        prefix = wrappers.removesuffix(next((part for part in own if wrappers.endswith(part)), ""))
-        sets.setdefault(prefix, {})[full[len(prefix) :]] = full
+    for wrappers, names in bare.items():
+        for name, full in names.items():
+            kept = (
+                part
+                for part, start in longest_first
+                if f".{wrappers}".endswith(f".{part}") and f"{part}{name}".startswith(start)
+            )
+            prefix = wrappers.removesuffix(next(kept, ""))
+            sets.setdefault(prefix, {})[full[len(prefix) :]] = full
     return [_Weights(naming, prefix, names) for prefix, names in sets.items()]
 
 
@@ -127,19 +143,21 @@ def _fit(weights: _Weights, shapes: Mapping[str, Shape]) -> _Fit | None:
     naming, names = weights.dialect, weights.names
     network = infer(_lookup(weights, shapes))
     # A hostile shape may claim more groups than the file has tensors; a network it would not half fill is none.
-    if network is None or not naming.can_name(network) or _tensors(naming, network) * _RECOGNISED > len(names):
+    if network is None or not naming.can_name(network) or _parts(naming, network) * _RECOGNISED > len(names):
         return None
     grounding = naming.ground(network)
     expected = grounding.specs
     return _Fit(weights, grounding, sum(key in names for key in expected) / max(len(expected), len(names)))
 
 
-def _tensors(naming: Dialect, network: Architecture) -> int:
-    """About how many tensors a network has in a dialect, counted without naming them: one a module, or one a group."""
-    modules = network.graph().modules
-    return sum(
-        module.groups if "{g}" in (naming.template(module.pattern, module.indices) or "") else 1 for module in modules
+def _parts(naming: Dialect, network: Architecture) -> int:
+    """In how many tensors a dialect splits the grouped kernels of a network, counted without naming them."""
+    split = (
+        module.groups
+        for module in network.graph().modules
+        if "{g}" in (naming.template(module.pattern, module.indices) or "")
     )
+    return sum(split)
 
 
 def _lookup(weights: _Weights, shapes: Mapping[str, Shape]) -> Lookup:
@@ -154,12 +172,12 @@ def _lookup(weights: _Weights, shapes: Mapping[str, Shape]) -> Lookup:
         if "{g}" not in template:
             full = names.get(f"{template}.{leaf_name}")
             return None if full is None else shapes[full]
-        return _joined(tuple(_parts(f"{template}.{leaf_name}", weights, shapes)))
+        return _joined(tuple(_parts_found(f"{template}.{leaf_name}", weights, shapes)))
 
     return lookup
 
 
-def _parts(template: str, weights: _Weights, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, Shape]]:
+def _parts_found(template: str, weights: _Weights, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, Shape]]:
     """Group and shape of the parts of a split kernel; single ones may be missing."""
     group, gap = 0, 0
     while gap < 2:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from mshub_convert.converters.sources import calibrated
 from mshub_convert.mappings.architectures.resnet import ResNet
 

@@ -4,8 +4,9 @@ import doctest
 import importlib
 from pathlib import Path
 
-import mshub_convert
 import pytest
+
+import mshub_convert
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"api": "mshub_convert", "converters": "mshub_convert.converters", "mappings": "mshub_convert.mappings",

@@ -15,7 +15,7 @@ from ..mappings.names import collapse, listed
 from .compare import Comparison, Verdict, compare, relative_l2, worst
 from .errors import LoadError, VerificationError
 from .inputs import pictures
-from .runtimes import Job, Outcome, run
+from .runtimes import GraphNetwork, Job, Outcome, run
 from .sides import Side, library_check_side, own_side, torch_side
 from .weights import Weights, compare_weights, misread
 
@@ -120,12 +120,15 @@ class Prover:
         self._side = own_side(opened)
         self._runs: dict[str, Outcome] = {}
 
-    def prove(self, target: Opened) -> Proof:
-        """Compare one target with this source."""
+    def prove(self, target: Opened, *, library_check: bool = True) -> Proof:
+        """Compare one target with this source.
+
+        ``library_check`` also measures what a library's own network with other traits makes of the target.
+        """
         started = time.monotonic()
         side = own_side(target)
         weights = compare_weights(self.opened, target)
-        networks = (_said(self._side), _said(side))
+        networks = (_said(self._side, "; no library here has it, so the source was rebuilt by us"), _said(side))
         if not weights.tensors:
             return Proof(
                 Verdict.FAIL, weights.reason, weights, (), *networks, "not run", seconds=time.monotonic() - started
@@ -133,7 +136,7 @@ class Prover:
         with tempfile.TemporaryDirectory(prefix="mshub-verify-") as folder:
             inputs = _inputs(Path(folder))
             try:
-                evidence = self._evidence(target, side, weights, inputs, Path(folder))
+                evidence = self._evidence(target, side, weights, inputs, Path(folder), library_check)
             except VerificationError as error:
                 # Weights that do not load are wrong; a runtime that crashed or timed out tells nothing of them.
                 verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
@@ -142,7 +145,9 @@ class Prover:
                 return Proof(verdict, reason, weights, (), *networks, "not run", notices=tuple(rest), seconds=seconds)
         return _judge(self.opened, target, weights, evidence, networks, time.monotonic() - started)
 
-    def _evidence(self, target: Opened, side: Side, weights: Weights, inputs: list[Path], folder: Path) -> "_Evidence":
+    def _evidence(
+        self, target: Opened, side: Side, weights: Weights, inputs: list[Path], folder: Path, library_check: bool
+    ) -> "_Evidence":
         if not self._runs:
             self._runs["source"] = self._run("source", self._side, "float32", inputs, folder)
             self._runs["reference"] = self._run("reference", torch_side(self.opened), "float64", inputs, folder)
@@ -150,7 +155,7 @@ class Prover:
         runs["target"] = self._run("target", side, "float32", inputs, folder)
         if weights.rounded:
             runs["rounded reference"] = self._run("rounded reference", torch_side(target), "float64", inputs, folder)
-        check = library_check_side(target)
+        check = library_check_side(target) if library_check else None
         failure = ""
         if check is not None:
             try:
@@ -183,8 +188,9 @@ def _run_facts(outcome: Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _said(side: Side) -> str:
-    return f"{side.label}, {side.framework} on CPU, float32"
+def _said(side: Side, if_rebuilt: str = "") -> str:
+    rebuilt = if_rebuilt if isinstance(side.network, GraphNetwork) else ""
+    return f"{side.label}, {side.framework} on CPU, float32{rebuilt}"
 
 
 def _inputs(folder: Path) -> list[Path]:

@@ -52,7 +52,7 @@ def rebuilt_side(opened: Opened, naming: Dialect) -> Side:
     network = GraphNetwork(
         found.architecture, naming.name if naming.source == f"{naming.name}.toml" else naming.source, opened.traits
     )
-    label = f"{found.architecture.name} rebuilt by us from its description"
+    label = f"{found.architecture.name} built by mshub-convert with the weights' traits"
     return Side(opened, naming, network, _weights(opened, naming), label)
 
 

@@ -100,7 +100,7 @@ def _is_text(text: object) -> bool:
         return False
 
 
-def _metadata(file: MappedFile, value: object) -> dict[str, object]:
+def _metadata(file: MappedFile, value: object) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping) or not all(map(_is_text, (*value, *value.values()))):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..codecs import codecs
 from ..errors import EnvironmentError_, UsageError
 from . import Origin, Request, Source
 
@@ -18,4 +19,10 @@ def resolve(address: str, request: Request) -> Source:
         raise EnvironmentError_(
             f"no file {address}", remedy="Check the path; models are written timm:NAME or torchvision:NAME."
         )
-    return Source(address, path, path.name.partition(".")[0] or path.stem, Origin("file"))
+    return Source(address, path, _stem(path), Origin("file"))
+
+
+def _stem(path: Path) -> str:
+    """The file's name without its container's suffix, which may have two parts (``.pth.tar``)."""
+    suffixes = sorted((suffix for codec in codecs().values() for suffix in codec.suffixes), key=len, reverse=True)
+    return next((path.name.removesuffix(end) for end in suffixes if path.name.endswith(end)), path.stem) or path.stem

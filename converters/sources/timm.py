@@ -216,7 +216,6 @@ def _drawn(
     address: str, drawn: Architecture, request: Request, facts: dict[str, object], notices: tuple[str, ...]
 ) -> Source:
     file, origin = calibrated.stand_in(request, drawn, "timm")
-    notices += (f"the weights are drawn ({origin.kind}), not trained",)
     return Source(
         address, file, drawn.name, origin, architecture=drawn.name, dialect="timm",
         library="timm", library_model=drawn.name, facts=facts, notices=notices,

@@ -145,7 +145,6 @@ def _drawn(
     address: str, drawn: Architecture, request: Request, facts: Mapping[str, object], notices: tuple[str, ...]
 ) -> Source:
     file, origin = calibrated.stand_in(request, drawn, "torchvision")
-    notices += (f"the weights are drawn ({origin.kind}), not trained",)
     return _source(address, file, drawn.name, origin, facts, notices)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from mshub_convert.converters.codecs import open_checkpoint
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import mshub_convert as mc
 import numpy as np
 import pytest
+
+import mshub_convert as mc
 from mshub_convert.converters.codecs import open_checkpoint
 from mshub_convert.mappings.architectures import architecture
 from mshub_convert.mappings.architectures.resnet import ResNet
@@ -139,6 +140,7 @@ def test_round_trip_is_bit_identical_without_the_sidecar(tmp_path: Path) -> None
 def test_loaded_networks_agree(tmp_path: Path) -> None:
     import mindspore
     import torch
+
     from mshub_convert.verify.inputs import pictures
 
     result = mc.convert("timm:resnext50_32x4d", init="calibrated:0", to="ckpt", out=tmp_path)
@@ -169,3 +171,15 @@ def test_a_model_zoo_checkpoint_keeps_its_own_traits(tmp_path: Path) -> None:
     module = mc.load_torch(result.path)
     assert module.get_submodule("bn1").eps == 1e-4
     assert any("padding=same" in notice for notice in result.notices)
+
+
+@pytest.mark.slow
+def test_drawn_weights_are_never_passed_off_as_a_model(tmp_path: Path) -> None:
+    drawn = mc.convert("timm:resnext50_32x4d", init="calibrated:0", to="safetensors", out=tmp_path)
+    assert drawn.record.pretrained is False
+    with pytest.raises(mc.MshubConvertError, match="drawn weights") as caught:
+        mc.convert("timm:resnext50_32x4d.ra_in1k", weights=drawn.path, to="ckpt", out=tmp_path)
+    assert caught.value.exit_code == 3
+    onward = mc.convert(drawn.path, to="ckpt", out=tmp_path)
+    assert onward.record.origin == "calibrated:0"
+    assert onward.record.pretrained is False

@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+
 from mshub_convert.converters.codecs import EmbeddedRecord, open_checkpoint
 from mshub_convert.converters.codecs.pickle_machine import PickleMachine
 from mshub_convert.converters.codecs.torch_pickle import CODEC

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from mshub_convert.converters.codecs import EmbeddedRecord, open_checkpoint, torch_layout
 from mshub_convert.converters.codecs.torch_pickle import CODEC
 from mshub_convert.converters.errors import MalformedFileError

@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+
 from mshub_convert.converters.codecs.safetensors import CODEC
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.record import carried

@@ -4,6 +4,7 @@ import hashlib
 import time
 
 import pytest
+
 from mshub_convert.converters.errors import EnvironmentError_, UsageError
 from mshub_convert.converters.sources import download
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
+
 from mshub_convert.converters.codecs.safetensors import CODEC
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.record import carried

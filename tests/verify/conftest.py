@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+
 from mshub_convert.converters.sources import calibrated
 from mshub_convert.mappings.architectures.resnet import ResNet
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mshub_convert.verify.compare import Comparison, Verdict, compare, relative_l2, worst
 
 RNG = np.random.default_rng(0)

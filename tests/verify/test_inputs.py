@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from mshub_convert.verify.inputs import MEAN, STD, pictures
 
 

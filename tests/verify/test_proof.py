@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import mshub_convert as mc
 import numpy as np
 import pytest
+
+import mshub_convert as mc
 from mshub_convert.converters.codecs import EmbeddedRecord, codec
 from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Options, Prepared, prepare, write
@@ -53,7 +54,7 @@ def prepared(opened: Opened, to: str, path: Path) -> Prepared:
 
 def proof_of(prover: Prover, path: Path, traits: Mapping[str, str] | None = None) -> Proof:
     with SourceRequest(path, traits=traits or {}).open() as target:
-        return prover.prove(target)
+        return prover.prove(target, library_check=False)
 
 
 @pytest.mark.parametrize("to", ["ckpt", "ckpt:modelzoo", "pth", "pth:mmcls", "safetensors", "safetensors:modelzoo-gpu"])
@@ -215,7 +216,8 @@ def test_the_command_line_verifies_and_fails(source_file: Path, tmp_path: Path) 
 
     converted = run(str(source_file), "--to", "ckpt", "--verify")
     assert converted.returncode == 0, converted.stderr
-    assert "PASS" in converted.stderr
+    assert "bit for bit those of the source" in converted.stderr
+    assert "225x231" in converted.stderr
     assert converted.stdout == "source.ckpt\n"
     failed = run("verify", str(source_file), "source.ckpt", "--trait", "norm_eps=1e-3", "-q")
     assert failed.returncode == 4

@@ -10,6 +10,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+
 from mshub_convert.converters.errors import EnvironmentError_
 from mshub_convert.mappings.dialects import dialect
 from mshub_convert.mappings.traits import Traits
@@ -346,7 +347,7 @@ def test_mindspore_reads_half_precision(kind, job, tmp_path, healthy, small):
 
 
 @pytest.mark.slow
-def test_mindcvs_own_network_and_what_it_cannot_do(job, tmp_path, healthy):
+def test_mindcvs_own_network(job, tmp_path, healthy):
     from mshub_convert.mappings.architectures import architecture
 
     tensors = healthy(dialect("mindcv").ground(architecture("resnet50", classes=5)))
@@ -357,8 +358,22 @@ def test_mindcvs_own_network_and_what_it_cannot_do(job, tmp_path, healthy):
     assert "mindcv" in outcome.versions
     with pytest.raises(RuntimeRefusedError, match="no taps"):
         run(job("mindspore", file, network=network, taps=True), timeout=TIMEOUT)
-    with pytest.raises(RuntimeRefusedError, match="no float64 convolutions"):
-        run(job("mindspore", file, network=network, precision="float64"), timeout=TIMEOUT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"precision": "float64"}, "no float64 convolutions"),
+        ({"device": "npu"}, "runs on the cpu, not on 'npu'"),
+        ({"network": LibraryNetwork("mindcv2", "resnet50")}, "knows no library 'mindcv2'"),
+        ({"container": "onnx"}, "reads no onnx files"),
+    ],
+)
+def test_what_mindspore_cannot_do(options, said, job, tmp_path):
+    (tmp_path / "w.ckpt").touch()
+    with pytest.raises(RuntimeRefusedError, match=said):
+        run(job("mindspore", tmp_path / "w.ckpt", **options), timeout=TIMEOUT)
 
 
 # When the worker fails; a module called timm stands in for whatever goes wrong.
