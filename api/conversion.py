@@ -1,18 +1,19 @@
 """Convert a source to a file: the whole flow, with verification before the file takes its final name."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mshub_convert import __version__
 from mshub_convert.converters.errors import PlanError
-from mshub_convert.converters.opened import Opened, open_source
+from mshub_convert.converters.opened import open_source
 from mshub_convert.converters.pipeline import (
     Options,
     Prepared,
     Progress,
+    Staged,
     check_destination,
     prepare,
     refuse_problems,
@@ -22,9 +23,11 @@ from mshub_convert.converters.plan import Finding, Plan
 from mshub_convert.converters.record import Record
 from mshub_convert.converters.sources import Origin, Source
 from mshub_convert.converters.target import output_path, parse_target
-from mshub_convert.mappings.names import collapse, counted, listed
+from mshub_convert.mappings.names import counted
 from mshub_convert.request import SourceRequest
-from mshub_convert.verify.proof import Proof, ProofFailedError, prove
+
+if TYPE_CHECKING:
+    from mshub_convert.verify.proof import Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Conversion:
     nbytes: int
     record: Record
     notices: tuple[str, ...]
-    proof: Proof | None
+    proof: "Proof | None"
     request: SourceRequest = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -146,43 +149,38 @@ def _carry_out(prepared: Prepared, request: SourceRequest, verify: bool, progres
     refuse_problems(prepared.plan)
     check_destination(prepared)
     with write(prepared, progress) as staged:
-        notices = [_told(finding) for finding in prepared.plan.notices]
-        if staged.non_finite:
-            where = (
-                f"NaN or Inf in {counted(len(staged.non_finite), 'tensor')}: {listed(collapse(staged.non_finite)[:6])}"
-            )
-            if verify or prepared.options.strict:
-                raise PlanError(
-                    f"{where}; nothing was written", remedy="Such weights cannot be verified; check the training run."
-                )
-            notices.append(where)
-        proof = None
-        extra: dict[str, object] = {"notices": notices}
-        if verify:
-            with _reopened(prepared, staged.file) as target:
-                proof = prove(prepared.opened, target, progress=progress)
-            if proof.library_difference is not None:
-                # Measured on these weights, and told by the proof: the general remark says no more.
-                notices[:] = [_told(item) for item in prepared.plan.notices if not item.code.startswith("trait-")]
-            extra["proof"] = proof.as_dict()
-            if not proof:
-                kept = staged.fail(extra)
-                raise ProofFailedError(
-                    f"{proof.verdict.value}: {proof.reason}; the file is kept as {kept}", proof=proof
-                )
+        findings = [*prepared.plan.notices, *_non_finite(staged, refuse=verify or prepared.options.strict)]
+        proof = _proof(prepared, staged, progress) if verify else None
+        if proof is not None and proof.library_difference is not None:
+            # Measured on these weights, and told by the proof: the general remark says no more.
+            findings = [finding for finding in findings if not finding.code.startswith("trait-")]
+        notices = tuple(_told(finding) for finding in findings)
+        extra = {"notices": list(notices), **({"proof": proof.as_dict()} if proof is not None else {})}
+        if proof is not None and not proof:
+            raise proof.failed(kept=staged.fail(extra))
         path = staged.commit(extra)
-        return Conversion(path, staged.sha256, staged.nbytes, staged.record, tuple(notices), proof, request)
+        return Conversion(path, staged.sha256, staged.nbytes, staged.record, notices, proof, request)
+
+
+def _non_finite(staged: Staged, *, refuse: bool) -> list[Finding]:
+    """What there is to say of NaN and Inf; ``refuse`` raises instead."""
+    if not staged.non_finite:
+        return []
+    found = Finding("non-finite", f"NaN or Inf in {counted(len(staged.non_finite), 'tensor')}", staged.non_finite)
+    if refuse:
+        remedy = "Such weights cannot be verified; look at the training run that made them."
+        raise PlanError(f"{found.line}; nothing was written", remedy=remedy)
+    return [found]
+
+
+def _proof(prepared: Prepared, staged: Staged, progress: Progress | None) -> "Proof":
+    """Compare the written file, read as any user's file would be, with its source."""
+    from mshub_convert.verify.proof import prove
+
+    written = open_source(Source(prepared.destination.name, staged.file, staged.file.stem, Origin("file")))
+    with closing(written):
+        return prove(prepared.opened, written, progress=progress)
 
 
 def _told(finding: Finding) -> str:
     return finding.line + (f" → {finding.remedy}" if finding.remedy else "")
-
-
-@contextmanager
-def _reopened(prepared: Prepared, file: Path) -> Iterator[Opened]:
-    """The written file as a source of its own, read as any user's file would be."""
-    opened = open_source(Source(prepared.destination.name, file, file.stem, Origin("file")))
-    try:
-        yield opened
-    finally:
-        opened.close()

@@ -1,16 +1,16 @@
 """What a person sees: progress, plans, summaries, proofs, on stderr unless it is the result asked for."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, Literal
 
 from mshub_convert.mappings.names import collapse, counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from mshub_convert.conversion import Conversion
     from mshub_convert.converters.pipeline import Prepared, Progress
     from mshub_convert.converters.plan import Finding, Plan
@@ -23,7 +23,17 @@ _TELLING_TRAITS = ("stem_pool", "padding", "norm_eps")
 _STYLE = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red", "inconclusive": "bold yellow"}
 
 
-def _console(*, to_stderr: bool = True) -> Console:
+def escape(text: str) -> str:
+    """Text in which nothing is taken for markup."""
+    from rich.markup import escape as escaped
+
+    return escaped(text)
+
+
+def _console(*, to_stderr: bool = True) -> "Console":
+    # rich is imported when something is shown: a quiet run starts faster.
+    from rich.console import Console
+
     console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         # Into a file or a pipe, rows stay on one line.
@@ -34,10 +44,10 @@ def _console(*, to_stderr: bool = True) -> Console:
 @contextmanager
 def progress(*, enabled: bool) -> Iterator["Progress | None"]:
     """A callback that draws one bar a task on a terminal, and nothing elsewhere."""
-    console = _console()
-    if not enabled or not console.is_terminal:
+    if not enabled or not sys.stderr.isatty():
         yield None
         return
+    console = _console()
     from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
@@ -94,14 +104,27 @@ def _weights(result: "Conversion") -> str:
     return "; ".join(parts)
 
 
-def _rows() -> Table:
+def _columns(first: str, *others: str, justify: 'Literal["left", "right"]' = "left") -> "Table":
+    """A table without lines; all columns but the first are set as ``justify`` says."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(first)
+    for column in others:
+        table.add_column(column, justify=justify)
+    return table
+
+
+def _rows() -> "Table":
+    from rich.table import Table
+
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     return table
 
 
-def _print_findings(console: Console, word: str, lines: list[str], style: str) -> None:
+def _print_findings(console: "Console", word: str, lines: list[str], style: str) -> None:
     for line in lines:
         console.print(f"[{style}]{word}[/]  {escape(line)}")
 
@@ -163,9 +186,8 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
         rows.add_row(label, escape(text))
     console.print(rows)
     if proof.comparisons:
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        for column in ("inputs", "source error", "target error", "ratio", "largest difference", "top-1"):
-            table.add_column(column, justify="left" if column == "inputs" else "right")
+        columns = ("inputs", "source error", "target error", "ratio", "largest difference", "top-1")
+        table = _columns(*columns, justify="right")
         for item in proof.comparisons:
             style = _STYLE[item.verdict.value]
             table.add_row(
@@ -233,10 +255,8 @@ def show_list(found: dict[str, Any]) -> None:
     )
 
 
-def _table(console: Console, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column)
+def _table(console: "Console", columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = _columns(*columns)
     for row in rows:
         table.add_row(*row)
     console.print(table)

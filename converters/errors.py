@@ -2,6 +2,15 @@
 
 from ..mappings.errors import MshubConvertError
 
+_TEXT_LIMIT = 300
+
+
+def shown(text: str) -> str:
+    """Text out of a file, fit for a message: short, and without what would control a terminal."""
+    if len(text) > _TEXT_LIMIT:
+        text = f"{text[:_TEXT_LIMIT]}…"
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
 
 class UsageError(MshubConvertError):
     """A request that cannot be meant, or an output that exists already."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..mappings.dialects import Grounding
 from ..mappings.graph import Shape
 from ..mappings.names import collapse, counted
+from .errors import shown
 
 _PATTERNS_SHOWN = 8
 
@@ -22,7 +23,7 @@ class Finding:
     @property
     def line(self) -> str:
         """The message with its tensors, on one line."""
-        patterns = collapse(self.names)
+        patterns = [shown(pattern) for pattern in collapse(self.names)]
         if not patterns:
             return self.message
         hidden = len(patterns) - _PATTERNS_SHOWN

@@ -7,7 +7,8 @@ from pathlib import Path
 from ..mappings.names import collapse, counted, listed
 from .background import Task
 from .codecs import EmbeddedRecord, open_checkpoint
-from .errors import PlanError
+from .codecs.record_text import parse_record
+from .errors import MalformedFileError, PlanError, ReadBackError
 from .findings import Finding
 from .opened import Opened
 from .plan import Plan, make_plan
@@ -126,10 +127,11 @@ def _write(prepared: Prepared, temporary: Path, progress: Progress) -> Staged:
     check = prepared.options.check
     source = _CheckedSource(prepared.opened.checkpoint) if check else None
 
-    def record() -> bytes:
-        return _record(prepared, source.sha256() if source else "").as_bytes()
+    def record() -> Record:
+        return _record(prepared, source.sha256() if source else "")
 
-    embedded = EmbeddedRecord(_record(prepared, placeholder() if source else "").as_bytes(), record)
+    draft = _record(prepared, placeholder() if source else "")
+    embedded = EmbeddedRecord(draft.as_bytes(), lambda: record().as_bytes())
     tensors = [step.target for step in prepared.plan.steps]
     pieces = prepared.target.codec.layout(tensors, embedded, framework=prepared.target.framework)
     done, total = 0, prepared.plan.nbytes
@@ -140,10 +142,10 @@ def _write(prepared: Prepared, temporary: Path, progress: Progress) -> Staged:
         progress(f"writing {prepared.destination.name}", done, total)
 
     nbytes = splice(temporary, pieces, progress=moved, sync=not check)
-    digest, non_finite = _read_back(temporary, prepared.plan, progress) if check else ("", ())
+    said = record()
+    digest, non_finite = _read_back(temporary, prepared.plan, said, progress) if check else ("", ())
     return Staged(
-        temporary, prepared.destination, prepared.options.overwrite,
-        _record(prepared, source.sha256() if source else ""), digest, nbytes, non_finite,
+        temporary, prepared.destination, prepared.options.overwrite, said, digest, nbytes, non_finite
     )  # fmt: skip
 
 
@@ -161,12 +163,18 @@ class _CheckedSource:
         return self._hash.result()
 
 
-def _read_back(temporary: Path, plan: Plan, progress: Progress) -> tuple[str, tuple[str, ...]]:
+def _read_back(temporary: Path, plan: Plan, record: Record, progress: Progress) -> tuple[str, tuple[str, ...]]:
     """Hash the written file on one core while the other compares it with the source; then the disk has it too."""
-    with open_checkpoint(temporary) as written:
+    try:
+        written = open_checkpoint(temporary)
+    except MalformedFileError as error:
+        raise ReadBackError(f"the output cannot be read back, and was removed: {error.message}") from error
+    with written:
         file = written.file
         digest = Task(lambda: sha256(file) if file else "", name="output-sha256")
         synced = Task(lambda: sync_file(temporary), name="output-sync")
+        if written.record != parse_record(record.as_bytes()):
+            raise ReadBackError("the record in the output is not the one meant for it, as read back; it was removed")
         non_finite = check_tensors(plan, written, progress)
         synced.result()
         return digest.result(), non_finite

@@ -7,6 +7,7 @@ from ..mappings.dialects import Dialect, dialect
 from ..mappings.names import did_you_mean
 from .codecs import Codec, codec, codecs
 from .errors import UsageError
+from .splice import write_error
 
 _DEFAULT_DIALECT = {"ckpt": "mindcv", "pth": "timm", "safetensors": "timm"}
 _FRAMEWORK = {"ckpt": "mindspore", "pth": "torch"}
@@ -49,7 +50,11 @@ def output_path(out: str | None, target: Target, model: str) -> Path:
     if out is None:
         return Path(f"{model}{suffix}")
     path = Path(out)
-    if not out.endswith("/") and not path.is_dir():
+    try:
+        is_folder, exists = out.endswith("/") or path.is_dir(), path.exists()
+    except OSError as error:  # such as a name too long
+        raise write_error(path, error) from None
+    if not is_folder:
         if path.name.endswith(target.codec.suffixes):
             return path
         other = next((c for c in codecs().values() if path.name.endswith(c.suffixes)), None)
@@ -58,7 +63,7 @@ def output_path(out: str | None, target: Target, model: str) -> Path:
                 f"-o {out} has the suffix of {other.title}, but {target.codec.title} was asked for",
                 remedy=f"Use --to {other.name}, or a name that ends in {suffix}.",
             )
-        if path.exists():
+        if exists:
             raise UsageError(
                 f"-o {out} is a file without the suffix {suffix}", remedy=f"Give a folder or a name ending in {suffix}."
             )

@@ -88,11 +88,8 @@ def _key_path(dotted: str) -> tuple[str, ...]:
     return tuple(path)
 
 
-def read(text: str, *, source: str) -> tuple[Mapping[str, Any], Lines]:
-    """The contents of a dialect file, valid in form, and where its keys stand.
-
-    Raises DialectFileError with every fault of form, one a line, each starting with file and line.
-    """
+def parse(text: str, *, source: str) -> tuple[Mapping[str, Any], Lines]:
+    """The contents of a dialect file that is TOML at least, and where its keys stand."""
     lines = Lines(text, source)
     try:
         data = tomllib.loads(text)
@@ -102,6 +99,15 @@ def read(text: str, *, source: str) -> tuple[Mapping[str, Any], Lines]:
         raise lines.error([lines.at(number, f"not valid TOML: {error}")]) from None
     except RecursionError:
         raise lines.error([lines.at(1, "not valid TOML: it is nested too deep")]) from None
+    return data, lines
+
+
+def read(text: str, *, source: str) -> tuple[Mapping[str, Any], Lines]:
+    """The contents of a dialect file, valid in form, and where its keys stand.
+
+    Raises DialectFileError with every fault of form, one a line, each starting with file and line.
+    """
+    data, lines = parse(text, source=source)
     faults = list(_faults(data, lines))
     if faults:
         raise lines.error(faults)

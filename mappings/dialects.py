@@ -10,9 +10,10 @@ from importlib import resources
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from .architectures import Architecture, architecture, samples
-from .dialect_file import Lines, read
+from .dialect_file import Lines, parse, read
 from .errors import DialectFileError, MappingError, UnknownNameError
 from .graph import Module, Parameter, Shape
 from .names import did_you_mean, listed
@@ -166,7 +167,8 @@ def dialect(name: str) -> Dialect:
 @cache
 def _builtin(name: str) -> Dialect:
     file = resources.files(__package__).joinpath(f"{name}.toml")
-    return load(file.read_text(encoding="utf-8"), source=f"{name}.toml")
+    # Its form is checked by the tests, not at every start.
+    return _made(*parse(file.read_text(encoding="utf-8"), source=f"{name}.toml"))
 
 
 @lru_cache(maxsize=16)  # by content, so that an edited file is read again
@@ -191,12 +193,16 @@ def dialects_for(target: Architecture) -> tuple[str, ...]:
 
 def load(text: str, *, source: str) -> Dialect:
     """Read a dialect file and validate its form; the message of a DialectFileError starts with file and line."""
-    data, lines = read(text, source=source)
+    return _made(*read(text, source=source))
+
+
+def _made(data: Mapping[str, Any], lines: Lines) -> Dialect:
     leaves = {kind: MappingProxyType(dict(table)) for kind, table in data["leaves"].items()}
     return Dialect(
         name=data["name"], title=data["title"], framework=data["framework"], library=data["library"],
         traits=Traits().with_values(data["traits"]), models=frozenset(data["models"]),
-        modules=MappingProxyType(dict(data["modules"])), leaves=MappingProxyType(leaves), source=source, lines=lines,
+        modules=MappingProxyType(dict(data["modules"])), leaves=MappingProxyType(leaves),
+        source=lines.source, lines=lines,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..errors import MalformedFileError
+from ..errors import MalformedFileError, shown
 from ..splice import Deferred, Literal, Moved, Piece, views
 from ..tensors import Checkpoint, Extent, MappedFile, TensorRef, TensorSpec, is_possible_shape
 from . import EmbeddedRecord
@@ -167,7 +167,8 @@ def _joined(file: MappedFile, values: Sequence[_Value]) -> tuple[dict[str, Tenso
         if tag in tensors:
             raise _malformed(file, f"{tag} comes twice")
         if run[0].type not in _DTYPES:
-            notes.append(f"left out {tag}: of type {run[0].type or '(none)'}, which is no tensor that can be converted")
+            fact = f"left out {tag}: of type {run[0].type or '(none)'}, which is no tensor that can be converted"
+            notes.append(shown(fact))
             continue
         tensors[tag] = _whole(file, tag, run)
     return tensors, tuple(notes)
@@ -215,7 +216,7 @@ def _value_head(spec: TensorSpec, length: int) -> bytes:
 
 def _malformed(file: MappedFile, fact: str) -> MalformedFileError:
     return MalformedFileError(
-        f"{file.path} is not a valid MindSpore checkpoint: {fact}", remedy="Download or save it again."
+        f"{file.path} is not a valid MindSpore checkpoint: {shown(fact)}", remedy="Download or save it again."
     )
 
 

@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 
-from ..errors import MalformedFileError
+from ..errors import MalformedFileError, shown
 from ..splice import Deferred, Piece, views
 from ..tensors import DTYPES, Checkpoint, Extent, MappedFile, TensorRef, TensorSpec, is_possible_shape
 from . import EmbeddedRecord
@@ -117,7 +117,7 @@ def _place(file: MappedFile, name: str, entry: object, base: int) -> tuple[Tenso
         case _:
             raise _malformed(file, f"the entry of {name} is not dtype, shape and data_offsets")
     if dtype not in _DTYPES:
-        raise _malformed(file, f"{name} is of dtype {dtype[:20]!r}, which no target can hold")
+        raise _malformed(file, f"{name} is of dtype {dtype}, which no target can hold")
     if not is_possible_shape(shape):
         raise _malformed(file, f"{name} has an impossible shape")
     spec = TensorSpec(name, tuple(shape), _DTYPES[dtype])
@@ -157,7 +157,9 @@ def _crc_check(file: MappedFile, tensors: Mapping[str, TensorRef], stated: str) 
 
 
 def _malformed(file: MappedFile, fact: str) -> MalformedFileError:
-    return MalformedFileError(f"{file.path} is not valid safetensors: {fact}", remedy="Download or save it again.")
+    return MalformedFileError(
+        f"{file.path} is not valid safetensors: {shown(fact)}", remedy="Download or save it again."
+    )
 
 
 CODEC = Safetensors()

@@ -14,6 +14,7 @@ from ..splice import Deferred, Literal, Piece
 from ..tensors import TensorRef
 from . import EmbeddedRecord, torch_zip
 from .pieces import tensor_piece
+from .torch_magic import LOCAL_MAGIC
 from .torch_pickle_writer import pickled_state_dict
 
 ARCHIVE = "archive"
@@ -74,9 +75,7 @@ class _Entry:
         start = self.offset + torch_zip.LOCAL.size + len(self.name) + len(zip64) + 4
         padding = -start % _ALIGNMENT
         extra = zip64 + struct.pack("<2sH", b"FB", padding) + b"Z" * padding
-        head = torch_zip.LOCAL.pack(
-            torch_zip.LOCAL_MAGIC, _VERSION, self.flags, 0, 0, _1980, 0, 0, 0, len(self.name), len(extra)
-        )
+        head = torch_zip.LOCAL.pack(LOCAL_MAGIC, _VERSION, self.flags, 0, 0, _1980, 0, 0, 0, len(self.name), len(extra))
         return head + self.name + extra
 
     @property

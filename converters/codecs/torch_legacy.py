@@ -17,19 +17,8 @@ _MAGIC_OPCODE = b"\x8a\x0a" + _MAGIC.to_bytes(10, "little")
 _MAGIC_WITHIN = 64
 _PROTOCOL = 1001
 _COUNT = 8
-_TAR_NAMES = (b"sys_info", b"pickle", b"tensors", b"storages", b"././@PaxHeader")
 _ODD_SIZES = dict(ODD_STORAGES.values())
 _SAVE_AGAIN = "Load it with the program that wrote it, and torch.save the state dict."
-
-
-def is_pickle(head: bytes) -> bool:
-    """Whether a file starts as a pickle of protocol 2 to 5 does."""
-    return len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5
-
-
-def is_old_tar(head: bytes) -> bool:
-    """Whether a file may be of the tar format that torch.save wrote before PyTorch 0.1.10."""
-    return head[257:262] == b"ustar" and head.startswith(_TAR_NAMES)
 
 
 def refuse_old_tar() -> NoReturn:

@@ -4,6 +4,7 @@ Source: torch/serialization.py. A zip archive since PyTorch 1.6, a sequence of p
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ...mappings.errors import MshubConvertError
 from ..errors import MalformedFileError
@@ -11,12 +12,13 @@ from ..splice import Piece
 from ..tensors import DTYPES, Checkpoint, MappedFile, TensorRef
 from . import EmbeddedRecord
 from .record_text import parse_record
-from .torch_archive import TorchArchive
 from .torch_faults import TorchFault
-from .torch_layout import RECORD_NAME, archive_pieces
-from .torch_legacy import is_old_tar, is_pickle, read_legacy, refuse_old_tar
-from .torch_sets import gather
-from .torch_zip import LOCAL_MAGIC, Entry, check_sums
+from .torch_magic import LOCAL_MAGIC, is_old_tar, is_pickle
+
+if TYPE_CHECKING:
+    from .torch_zip import Entry
+
+# What reads and writes the format is imported where it is used: the command starts faster for other containers.
 
 
 class TorchPickle:
@@ -44,6 +46,11 @@ class TorchPickle:
             raise _malformed(file, TorchFault(fact)) from error
 
     def _open(self, file: MappedFile) -> Checkpoint:
+        from .torch_archive import TorchArchive
+        from .torch_layout import RECORD_NAME
+        from .torch_legacy import read_legacy, refuse_old_tar
+        from .torch_sets import gather
+
         head = bytes(file.view[:512])
         if not head.startswith(LOCAL_MAGIC):
             contents = gather(refuse_old_tar() if is_old_tar(head) else read_legacy(file))
@@ -60,10 +67,14 @@ class TorchPickle:
 
     def layout(self, tensors: Sequence[TensorRef], record: EmbeddedRecord, *, framework: str) -> list[Piece]:
         """A zip archive as torch.save writes it, of an OrderedDict of plain tensors."""
+        from .torch_layout import archive_pieces
+
         return archive_pieces(tensors, record)
 
 
-def _checker(file: MappedFile, entries: Mapping[str, Entry]) -> Callable[[], None]:
+def _checker(file: MappedFile, entries: Mapping[str, "Entry"]) -> Callable[[], None]:
+    from .torch_zip import check_sums
+
     def check() -> None:
         try:
             check_sums(entries)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from ..splice import views
 from ..tensors import Extent, MappedFile
 from .torch_faults import TorchFault
+from .torch_magic import LOCAL_MAGIC
 
 LOCAL = struct.Struct("<4s5H3L2H")
 CENTRAL = struct.Struct("<4s6H3L5H2L")
 END = struct.Struct("<4s4H2LH")
 END64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR = struct.Struct("<4sLQL")
-LOCAL_MAGIC, CENTRAL_MAGIC, END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
+CENTRAL_MAGIC, END_MAGIC = b"PK\x01\x02", b"PK\x05\x06"
 END64_MAGIC, LOCATOR_MAGIC, DESCRIPTOR_MAGIC = b"PK\x06\x06", b"PK\x06\x07", b"PK\x07\x08"
 ZIP64_EXTRA = 1
 IN_ZIP64 = 0xFFFFFFFF

@@ -250,6 +250,18 @@ def test_malformed(ckpt: Callable[[bytes], Path], kind: str) -> None:
     assert caught.value.exit_code == 3
 
 
+def test_names_cannot_control_a_terminal_or_flood_it(ckpt: Callable[[bytes], Path]) -> None:
+    name = "\x1b[31m\n" + "x" * 9000
+    with pytest.raises(MalformedFileError) as caught:
+        open_checkpoint(ckpt(entry(name, [2], "Int8", b"")))
+    assert r"\x1b[31m\nxxx" in caught.value.message
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 600
+    (note,) = opened(ckpt(entry(name, [0], "str", b"abcd"))).notes
+    assert note.isprintable()
+    assert len(note) < 400
+
+
 def small() -> bytes:
     return crc_footer(
         field(1000, b'{"schema":1}')

@@ -196,7 +196,7 @@ HOSTILE = {
     "nothing within another": (
         made({"a": ONE, "b": {"dtype": "F32", "shape": [0], "data_offsets": [2, 2]}}, bytes(4)), "b starts at byte",
     ),
-    "unknown dtype": (made({"a": {**ONE, "dtype": "F8_E4M3"}}, bytes(4)), "a is of dtype 'F8_E4M3', which no target"),
+    "unknown dtype": (made({"a": {**ONE, "dtype": "F8_E4M3"}}, bytes(4)), "a is of dtype F8_E4M3, which no target"),
 }  # fmt: skip
 # What the reference implementation reads: its specification forbids it, or no NumPy array can be it.
 STRICTER = {"a name twice", "unknown dtype", "too many dimensions", "a shape that overflows but for 0"}

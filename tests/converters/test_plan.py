@@ -220,6 +220,13 @@ def test_many_patterns_are_cut_short(weights: Arrays) -> None:
     assert problem(plan(weights), "unexpected").endswith("extra_h.weight and 2 more patterns")
 
 
+def test_names_cannot_control_a_terminal_or_flood_it(weights: Arrays) -> None:
+    weights["layer1.0.\x1b[31m" + "x" * 9000] = np.ones(1, np.float32)
+    line = problem(plan(weights), "unexpected")
+    assert line.isprintable()
+    assert len(line) < 500
+
+
 def test_strict_makes_notices_problems(weights: Arrays) -> None:
     found = plan(weights, dtype="float16").strict()
     assert [finding.code for finding in found.problems] == ["cast"]

@@ -16,13 +16,13 @@ START, END = "<!-- support table: made by scripts/support_table.py -->", "<!-- e
 
 COLUMNS = (
     "ckpt:mindcv", "ckpt:modelzoo", "ckpt:modelzoo-gpu", "ckpt:modelzoo-resnet",
-    "safetensors:timm", "safetensors:mindcv", "safetensors:modelzoo", "safetensors:mmcls",
+    "safetensors:timm", "safetensors:torchvision", "safetensors:mindcv", "safetensors:modelzoo", "safetensors:mmcls",
     "pth:timm", "pth:torchvision", "pth:mmcls",
 )  # fmt: skip
 
 # Source address → targets that are tested. A source "A > B" is the file of dialect B that A was converted to.
 TESTED: dict[str, tuple[str, ...]] = {
-    "timm:resnext50_32x4d": COLUMNS[:3] + COLUMNS[4:],
+    "timm:resnext50_32x4d": ("ckpt:mindcv", "ckpt:modelzoo", "ckpt:modelzoo-gpu", *COLUMNS[4:]),
     "timm:resnext50d_32x4d": ("ckpt:mindcv", "safetensors:mmcls", "pth:timm"),
     "timm:resnext101_32x8d": ("ckpt:mindcv", "ckpt:modelzoo", "pth:torchvision"),
     "timm:resnet50": ("ckpt:mindcv", "ckpt:modelzoo-resnet", "safetensors:timm"),

@@ -1,5 +1,6 @@
 """Whole proofs: correct conversions pass, deliberate mistakes fail, and the reason names the cause."""
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -228,13 +229,12 @@ def test_the_command_line_verifies_and_fails(source_file: Path, tmp_path: Path) 
 def test_a_failed_verification_keeps_the_old_file(
     source_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mshub_convert import conversion
     from mshub_convert.verify.weights import Weights
 
     old = tmp_path / "source.ckpt"
     old.write_text("old")
     bad = Proof(Verdict.FAIL, "made to fail", Weights(Verdict.PASS, "", 1), (), "", "", "")
-    monkeypatch.setattr(conversion, "prove", lambda *_, **__: bad)
+    monkeypatch.setattr(importlib.import_module("mshub_convert.verify.proof"), "prove", lambda *_, **__: bad)
     with pytest.raises(mc.MshubConvertError) as caught:
         mc.convert(source_file, to="ckpt", out=tmp_path, overwrite=True, verify=True)
     assert caught.value.exit_code == 4
