@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from ..mappings.architectures import architecture
 from ..mappings.dialects import BUILTIN
 from ..mappings.identify import Identification, UnidentifiedError, identify
+from ..mappings.names import listed
 from ..mappings.traits import Traits
+from ..mappings.wrappers import wrapper_prefix
 from .codecs import open_checkpoint
-from .errors import PlanError, UsageError
+from .errors import PlanError, UsageError, shown
 from .findings import Finding
 from .record import NOTHING_CARRIED, Carried, carried, read_sidecar
 from .sources import Source
@@ -102,8 +104,12 @@ def _select(checkpoint: Checkpoint, select: str | None) -> tuple[str, Mapping[st
         return select, checkpoint.sets[select], None
     if any(name.startswith(select) for name in checkpoint.tensors):
         return chosen, checkpoint.tensors, select
-    sets = ", ".join(path for path in checkpoint.sets if path.strip(".")) or "one unnamed set"
-    raise UsageError(f"{checkpoint.path} has no weights called {select!r}", remedy=f"It holds {sets}.")
+    known = [path for path in checkpoint.sets if path.strip(".")]
+    if not known:
+        prefixes = (wrapper_prefix(name).removesuffix(".") for name in checkpoint.tensors)
+        known = [prefix for prefix in dict.fromkeys(prefixes) if prefix]
+    remedy = f"It holds {listed(list(map(shown, known)))}." if known else "Leave out --select: it holds one set."
+    raise UsageError(f"{checkpoint.path} has no weights called {select!r}", remedy=remedy)
 
 
 def _earlier_record(source: Source, checkpoint: Checkpoint) -> tuple[Carried, list[str]]:

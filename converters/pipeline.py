@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..mappings.names import collapse, counted, listed
-from .background import Task
+from .background import RunningHash, Task
 from .codecs import EmbeddedRecord, open_checkpoint
 from .codecs.record_text import parse_record
 from .errors import MalformedFileError, PlanError, ReadBackError
@@ -141,9 +141,11 @@ def _write(prepared: Prepared, temporary: Path, progress: Progress) -> Staged:
         done += count
         progress(f"writing {prepared.destination.name}", done, total)
 
-    nbytes = splice(temporary, pieces, progress=moved, sync=not check)
+    output = RunningHash() if check else None
+    nbytes = splice(temporary, pieces, progress=moved, sync=not check, in_order=output.feed if output else None)
     said = record()
-    digest, non_finite = _read_back(temporary, prepared.plan, said, progress) if check else ("", ())
+    non_finite = _read_back(temporary, prepared.plan, said, progress) if check else ()
+    digest = output.result() if output else ""
     return Staged(
         temporary, prepared.destination, prepared.options.overwrite, said, digest, nbytes, non_finite
     )  # fmt: skip
@@ -163,21 +165,19 @@ class _CheckedSource:
         return self._hash.result()
 
 
-def _read_back(temporary: Path, plan: Plan, record: Record, progress: Progress) -> tuple[str, tuple[str, ...]]:
-    """Hash the written file on one core while the other compares it with the source; then the disk has it too."""
+def _read_back(temporary: Path, plan: Plan, record: Record, progress: Progress) -> tuple[str, ...]:
+    """Compare the written file with the source and see it on the disk; returns the names that hold NaN or Inf."""
     try:
         written = open_checkpoint(temporary)
     except MalformedFileError as error:
         raise ReadBackError(f"the output cannot be read back, and was removed: {error.message}") from error
     with written:
-        file = written.file
-        digest = Task(lambda: sha256(file) if file else "", name="output-sha256")
         synced = Task(lambda: sync_file(temporary), name="output-sync")
         if written.record != parse_record(record.as_bytes()):
             raise ReadBackError("the record in the output is not the one meant for it, as read back; it was removed")
         non_finite = check_tensors(plan, written, progress)
         synced.result()
-        return digest.result(), non_finite
+        return non_finite
 
 
 def _record(prepared: Prepared, source_sha256: str) -> Record:

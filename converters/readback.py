@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 
 from ..mappings.names import listed
+from .background import Task
 from .errors import ReadBackError
 from .plan import Plan, Step
 from .sources import Progress
@@ -41,15 +43,36 @@ def compare_tensors(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of tensors that are not bit for bit what the plan says (or missing, or surplus), and of non-finite ones."""
     planned = {step.target.spec.name: step for step in plan.steps}
-    differing = [name for name in held if name not in planned]
-    non_finite: list[str] = []
+    lock = Lock()
     done, total = 0, plan.nbytes
-    for name, step in planned.items():
-        if name not in held or not _same(step, held[name], non_finite):
-            differing.append(name)
-        done += step.target.spec.nbytes
-        progress("comparing weights", done, total)
-    return tuple(differing), tuple(non_finite)
+
+    def compare(steps: list[tuple[str, Step]]) -> tuple[list[str], list[str]]:
+        nonlocal done
+        differing: list[str] = []
+        non_finite: list[str] = []
+        for name, step in steps:
+            if name not in held or not _same(step, held[name], non_finite):
+                differing.append(name)
+            with lock:
+                done += step.target.spec.nbytes
+                progress("comparing weights", done, total)
+        return differing, non_finite
+
+    first, second = _halves(list(planned.items()))
+    beside = Task(lambda: compare(second), name="compare")
+    parts = (compare(first), beside.result())
+    surplus = [name for name in held if name not in planned]
+    return (*surplus, *parts[0][0], *parts[1][0]), (*parts[0][1], *parts[1][1])
+
+
+def _halves(steps: list[tuple[str, Step]]) -> tuple[list[tuple[str, Step]], list[tuple[str, Step]]]:
+    """Two parts of about as many bytes, for two cores."""
+    half, seen = sum(step.target.spec.nbytes for _, step in steps) / 2, 0
+    for position, (_, step) in enumerate(steps):
+        if seen >= half:
+            return steps[:position], steps[position:]
+        seen += step.target.spec.nbytes
+    return steps, []
 
 
 def _same(step: Step, written: TensorRef, non_finite: list[str]) -> bool:

@@ -73,16 +73,24 @@ _WRITE_BACK = 8 << 20
 _NOT_IN_KERNEL = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EIO)
 
 
-def splice(path: Path, pieces: Sequence[Piece], *, sync: bool = True, progress: Progress | None = None) -> int:
+def splice(
+    path: Path,
+    pieces: Sequence[Piece],
+    *,
+    sync: bool = True,
+    progress: Progress | None = None,
+    in_order: Watch | None = None,
+) -> int:
     """Write the pieces to a new file and return its size; on any failure the file is left for the caller to remove.
 
-    ``Deferred`` pieces are resolved last, in their order. ``progress`` is called with the number of bytes just moved.
+    A ``Deferred`` piece is resolved when all before it is written and watched. ``progress`` is called with the number
+    of bytes just moved; ``in_order``, on another thread, with each range of the file once it is final, first to last.
     """
     total = sum(piece.length for piece in pieces)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            _write(fd, pieces, total, progress or (lambda _: None))
+            _write(fd, pieces, total, progress or (lambda _: None), in_order)
             if sync:
                 os.fsync(fd)
         finally:
@@ -108,17 +116,18 @@ def write_error(path: Path, error: OSError) -> EnvironmentError_:
     )
 
 
-def _write(fd: int, pieces: Sequence[Piece], total: int, progress: Progress) -> None:
+def _write(fd: int, pieces: Sequence[Piece], total: int, progress: Progress, in_order: Watch | None) -> None:
     if total == 0:
         return
     _allocate(fd, total)
     position = sent = 0
-    deferred: list[tuple[int, Deferred]] = []
-    with _Follower(memoryview(mmap.mmap(fd, total, prot=mmap.PROT_READ))) as follower:
+    output = memoryview(mmap.mmap(fd, total, prot=mmap.PROT_READ))
+    with _Follower(fd, output, (in_order,) if in_order else ()) as follower:
         for piece in pieces:
             match piece:
                 case Literal():
                     _pwrite(fd, piece.data, position)
+                    follower.follow(position, piece.length, ())
                 case Moved():
                     at = position
                     for extent in piece.extents:
@@ -130,13 +139,11 @@ def _write(fd: int, pieces: Sequence[Piece], total: int, progress: Progress) -> 
                     follower.follow(position, piece.length, piece.watch)
                     progress(piece.length)
                 case Deferred():
-                    deferred.append((position, piece))
+                    follower.resolve(position, piece)
             position += piece.length
             if position - sent >= _WRITE_BACK:
                 _start_write_back(fd, sent, position - sent)
                 sent = position
-    for position, late in deferred:
-        _pwrite(fd, _of_length(memoryview(late.resolve()), late.length), position)
 
 
 def _allocate(fd: int, total: int) -> None:
@@ -199,25 +206,38 @@ def _move_some(file: MappedFile, offset: int, fd: int, position: int, length: in
 
 
 class _Follower:
-    """A thread that shows written ranges of the output to their watchers, in order."""
+    """A thread behind the writer: shows written ranges to their watchers and resolves what was deferred, in order."""
 
-    def __init__(self, output: memoryview) -> None:
+    def __init__(self, fd: int, output: memoryview, always: tuple[Watch, ...]) -> None:
+        self._fd = fd
         self._output = output
-        self._queue: queue.SimpleQueue[tuple[int, int, tuple[Watch, ...]] | None] = queue.SimpleQueue()
+        self._always = always
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._abandoned = False
         self._task = Task(self._run, name="splice-follower")
 
     def follow(self, position: int, length: int, watch: tuple[Watch, ...]) -> None:
-        if watch and length:
-            self._queue.put((position, length, watch))
+        """Show a written range to its watchers, when all before it was."""
+        if length and (watch or self._always):
+            self._queue.put(lambda: self._show(position, length, watch))
+
+    def resolve(self, position: int, piece: Deferred) -> None:
+        """Write a deferred piece, when all before it was watched."""
+
+        def write() -> None:
+            _pwrite(self._fd, _of_length(memoryview(piece.resolve()), piece.length), position)
+            self._show(position, piece.length, ())
+
+        self._queue.put(write)
+
+    def _show(self, position: int, length: int, watch: tuple[Watch, ...]) -> None:
+        for each in (*watch, *self._always):
+            if length and not self._abandoned:
+                each(self._output[position : position + length])
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            position, length, watches = item
-            for watch in watches:
-                if self._abandoned:
-                    return
-                watch(self._output[position : position + length])
+        while (step := self._queue.get()) is not None and not self._abandoned:
+            step()
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 import json
 import random
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,20 @@ def test_a_record_that_cannot_be_read_is_empty(file: Callable[..., Path], record
     with open_checkpoint(file({"__metadata__": {"mshub_convert": record}})) as checkpoint:
         assert checkpoint.record == {}
         assert checkpoint.metadata == {}
+
+
+def test_mindspores_crc(file: Callable[..., Path]) -> None:
+    entries = {"b": ONE, "a": {**ONE, "data_offsets": [4, 8]}}
+    crc = zlib.crc32(b"a" + b"5678" + b"b" + b"1234")
+
+    def check(stated: int) -> None:
+        with open_checkpoint(file({"__metadata__": {"crc_num": str(stated)}, **entries}, b"12345678")) as checkpoint:
+            assert checkpoint.check is not None
+            checkpoint.check()
+
+    check(crc)
+    with pytest.raises(MalformedFileError, match=f"the crc32 of its tensors is {crc}, its header says {crc + 1}"):
+        check(crc + 1)
 
 
 def parses_or_is_malformed(path: Path, data: bytes) -> str:

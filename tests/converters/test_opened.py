@@ -239,7 +239,13 @@ def test_averaged_weights_are_selected(opened: Open, with_average: Path, select:
 def test_weights_that_are_not_there(opened: Open, with_average: Path) -> None:
     with pytest.raises(UsageError, match=r"both\.ckpt has no weights called 'emma'") as caught:
         opened(with_average, select="emma")
-    assert caught.value.remedy == "It holds one unnamed set."
+    assert caught.value.remedy == "It holds ema."
+
+
+def test_there_is_nothing_to_select(opened: Open, weights_file: Callable[..., Path]) -> None:
+    with pytest.raises(UsageError, match="has no weights called") as caught:
+        opened(weights_file(), select="model")
+    assert caught.value.remedy == "Leave out --select: it holds one set."
 
 
 @pytest.mark.slow

@@ -436,9 +436,11 @@ def corrupting(place: Callable[[bytes], int]) -> Callable[..., int]:
 
     def corrupt(path: Path, *rest: Any, **options: Any) -> int:
         size = splice(path, *rest, **options)
-        data = bytearray(path.read_bytes())
-        data[place(data)] ^= 1
-        path.write_bytes(data)
+        data = path.read_bytes()
+        # In place: the file is still mapped and must not become shorter.
+        with path.open("r+b") as stream:
+            stream.seek(place(data))
+            stream.write(bytes([data[place(data)] ^ 1]))
         return size
 
     return corrupt

@@ -220,6 +220,22 @@ def test_many_patterns_are_cut_short(weights: Arrays) -> None:
     assert problem(plan(weights), "unexpected").endswith("extra_h.weight and 2 more patterns")
 
 
+def test_what_is_left_out_and_stripped_is_told(weights: Arrays) -> None:
+    held = made(plan(weights))
+    trained = {f"network.{name}": array for name, array in held.items()}
+    trained |= {f"moments.network.{name}": array for name, array in held.items() if name.endswith("weight")}
+    trained |= {"global_step": np.array(3, np.int32), "learning_rate": np.array(0.1, np.float32)}
+    trained |= {f"ema.{name}": array for name, array in held.items()}
+    found = plan(trained, "timm")
+    assert found.problems == ()
+    told = {finding.code: finding for finding in found.notices}
+    assert told["prefix"].message == f"stripped the prefix network. from {len(held)} names"
+    assert "of optimiser and training loop" in told["training"].message
+    assert "global_step" in told["training"].names
+    assert told["copies"].message == f"left out another set of {len(held)} weights"
+    assert told["copies"].remedy == "Pick it with --select PREFIX."
+
+
 def test_names_cannot_control_a_terminal_or_flood_it(weights: Arrays) -> None:
     weights["layer1.0.\x1b[31m" + "x" * 9000] = np.ones(1, np.float32)
     line = problem(plan(weights), "unexpected")
