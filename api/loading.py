@@ -1,5 +1,6 @@
 """Ready networks: built with the traits of the weights, loaded strictly."""
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from mshub_convert.converters.pipeline import refuse_problems
 from mshub_convert.converters.plan import make_plan
 from mshub_convert.mappings.dialects import dialect
 from mshub_convert.request import SourceRequest
+from mshub_convert.verify.errors import MissingPackageError
 
 
 def load_torch(
@@ -18,9 +20,7 @@ def load_torch(
     Input float32 (N, 3, H, W), output logits (N, classes). Its state dict has the names of the file if they are a
     PyTorch dialect's, timm's otherwise. Needs torch.
     """
-    from mshub_convert.verify.networks import torch as network
-
-    return _load(network, "torch", "timm", SourceRequest(source, weights, init, traits or {}))
+    return _load("torch", "timm", SourceRequest(source, weights, init, traits or {}))
 
 
 def load_mindspore(
@@ -31,13 +31,13 @@ def load_mindspore(
     Input float32 (N, 3, H, W), output logits (N, classes). Its parameters have the names of the file if they are a
     MindSpore dialect's, mindcv's otherwise. Needs mindspore.
     """
-    from mshub_convert.verify.networks import mindspore as network
-
-    return _load(network, "mindspore", "mindcv", SourceRequest(source, weights, init, traits or {}))
+    return _load("mindspore", "mindcv", SourceRequest(source, weights, init, traits or {}))
 
 
-def _load(network: Any, framework: str, fallback: str, request: SourceRequest) -> Any:
+def _load(framework: str, fallback: str, request: SourceRequest) -> Any:
+    network = _networks(framework)
     with request.open() as opened:
+        opened.checkpoint.check_sums()
         found = opened.found
         naming = found.dialect if found.dialect.framework == framework else dialect(fallback)
         grounding = naming.ground(found.architecture)
@@ -46,3 +46,12 @@ def _load(network: Any, framework: str, fallback: str, request: SourceRequest) -
         built = network.build(found.architecture.graph(opened.traits), grounding)
         network.load(built, {step.target.spec.name: step.target.read() for step in plan.steps})
         return built
+
+
+def _networks(framework: str) -> Any:
+    """The module that builds networks in a framework; raises MissingPackageError where it is not installed."""
+    try:
+        return importlib.import_module(f"mshub_convert.verify.networks.{framework}")
+    except ImportError as error:
+        message = f"{framework} cannot be imported: {error}"
+        raise MissingPackageError(message, remedy=f"pip install 'mshub-convert[{framework}]'") from error

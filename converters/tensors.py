@@ -166,6 +166,11 @@ class Checkpoint:
         """Shapes by name."""
         return {name: ref.spec.shape for name, ref in self.tensors.items()}
 
+    def check_sums(self) -> None:
+        """Read the whole file against the checksums it holds, if any; raises MalformedFileError when they differ."""
+        if self.check is not None:
+            self.check()
+
     def close(self) -> None:
         """Close the file; references must not be read any more."""
         if self.file is not None:

@@ -24,7 +24,12 @@ class Weights:
 
 
 def compare_weights(source: Opened, target: Opened) -> Weights:
-    """Compare every tensor of the target with what converting the source gives."""
+    """Compare every tensor of the target with what converting the source gives.
+
+    Raises MalformedFileError for a file whose own checksums do not fit it.
+    """
+    for side in (source, target):
+        side.checkpoint.check_sums()
     if source.found.architecture != target.found.architecture:
         ours, theirs = (
             f"{o.found.architecture.name} of {o.found.architecture.classes} classes" for o in (source, target)
@@ -35,10 +40,10 @@ def compare_weights(source: Opened, target: Opened) -> Weights:
         source.tensors, source.found, target.found.grounding, carried=source.carried, dtype=rounded or None
     )
     held = {name: target.tensors[full] for name, full in target.found.names.items()}
-    for side, problems in (("source", plan.problems), ("target", _own_problems(target))):
+    for said, problems in (("source", plan.problems), ("target", _own_problems(target))):
         if problems:
             return Weights(
-                Verdict.FAIL, f"the {side} has problems: {listed([finding.line for finding in problems])}", 0
+                Verdict.FAIL, f"the {said} has problems: {listed([finding.line for finding in problems])}", 0
             )
     # A wrapper prefix is gone from the keys; it must go from the specs too, to be no difference.
     differing, non_finite = compare_tensors(

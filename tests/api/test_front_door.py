@@ -1,5 +1,6 @@
 """The Python API: convert, plan, verify, inspect, translate, mapping, load_torch, load_mindspore."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,3 +184,31 @@ def test_drawn_weights_are_never_passed_off_as_a_model(tmp_path: Path) -> None:
     onward = mc.convert(drawn.path, to="ckpt", out=tmp_path)
     assert onward.record.origin == "calibrated:0"
     assert onward.record.pretrained is False
+
+
+@pytest.mark.slow
+def test_a_file_with_broken_checksums_is_neither_loaded_nor_verified(
+    weights_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    good = mc.convert(weights_file(), to="pth", out=tmp_path).path
+    data = bytearray(good.read_bytes())
+    data[len(data) // 2] ^= 1
+    bad = tmp_path / "bad.pth"
+    bad.write_bytes(data)
+    for use in (mc.load_torch, lambda path: mc.verify(good, path), lambda path: mc.verify(path, good)):
+        with pytest.raises(mc.MshubConvertError, match=r"bad\.pth") as caught:
+            use(bad)
+        assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("framework", ["torch", "mindspore"])
+def test_a_framework_that_is_not_installed_is_said_with_its_extra(
+    weights_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, framework: str
+) -> None:
+    monkeypatch.setitem(sys.modules, framework, None)
+    monkeypatch.delitem(sys.modules, f"mshub_convert.verify.networks.{framework}", raising=False)
+    load = getattr(mc, f"load_{framework}")
+    with pytest.raises(mc.MshubConvertError, match=framework) as caught:
+        load(weights_file())
+    assert caught.value.exit_code == 5
+    assert f"mshub-convert[{framework}]" in caught.value.remedy
