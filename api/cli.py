@@ -114,14 +114,22 @@ def cli() -> None:
 @_quiet
 def convert(
     source: str,
-    to: str,
     *,
+    to: str,
+    out: str | None,
+    weights: str | None,
+    init: str | None,
+    select: str | None,
+    dialect: str | None,
+    trait: dict[str, str],
+    dtype: str | None,
+    verify: bool,
     dry_run: bool,
+    overwrite: bool,
     no_check: bool,
+    strict: bool,
     as_json: bool,
     quiet: bool,
-    trait: dict[str, str],
-    **options: Any,
 ) -> None:
     """Convert SOURCE. The word `convert` may be left out.
 
@@ -129,24 +137,36 @@ def convert(
     and what was done to them; the same record is inside the file.
     """
     from mshub_convert import conversion, terminal
+    from mshub_convert.converters.pipeline import Options
+    from mshub_convert.request import SourceRequest
 
-    if dry_run:
-        prepared = conversion.dry_run(source, to=to, traits=trait, check=not no_check, **options)
-        if as_json:
-            _print_json(terminal.plan_as_dict(prepared))
-        else:
-            terminal.show_plan(prepared)
-        if prepared.plan.problems:
-            raise SystemExit(3)
-        return
-    with terminal.progress(enabled=not quiet) as progress:
-        result = conversion.convert(source, to=to, traits=trait, check=not no_check, progress=progress, **options)
+    request = SourceRequest(source, weights, init, trait, select, dialect)
+    options = Options(overwrite=overwrite, check=not no_check, strict=strict, tool=conversion.TOOL)
+    with (
+        terminal.progress(enabled=not quiet) as progress,
+        conversion.prepared(request, to=to, out=out, dtype=dtype, options=options, progress=progress) as prepared,
+    ):
+        if dry_run:
+            _show_plan(prepared, as_json=as_json)
+            return
+        result = conversion.carry_out(prepared, request, verify=verify, progress=progress)
     if not quiet:
         terminal.show_conversion(result)
     if as_json:
         _print_json(result.as_dict())
     else:
         click.echo(result.path)
+
+
+def _show_plan(prepared: Any, *, as_json: bool) -> None:
+    from mshub_convert import terminal
+
+    if as_json:
+        _print_json(terminal.plan_as_dict(prepared))
+    else:
+        terminal.show_plan(prepared)
+    if prepared.plan.problems:
+        raise SystemExit(3)
 
 
 @cli.command()

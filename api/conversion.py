@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from mshub_convert.verify.proof import Proof
 
 
+TOOL = f"mshub-convert {__version__}"
+
+
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """A finished conversion.
@@ -81,9 +84,9 @@ def convert(
     Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
     """
     request = SourceRequest(source, weights, init, traits or {}, select, dialect)
-    options = Options(overwrite=overwrite, check=check, strict=strict, tool=f"mshub-convert {__version__}")
-    with _prepared(request, to, out, dtype, options, progress) as prepared:
-        return _carry_out(prepared, request, verify, progress)
+    options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
+    with prepared(request, to=to, out=out, dtype=dtype, options=options, progress=progress) as conversion:
+        return carry_out(conversion, request, verify=verify, progress=progress)
 
 
 def plan(
@@ -101,56 +104,37 @@ def plan(
 
     Step references read from the source's file; it is closed when this returns, so they tell but do not read.
     """
-    return dry_run(
-        source, to=to, weights=weights, init=init, traits=traits, select=select, dialect=dialect, dtype=dtype
-    ).plan
-
-
-def dry_run(
-    source: Any,
-    *,
-    to: str,
-    out: str | Path | None = None,
-    weights: str | Path | None = None,
-    init: str | None = None,
-    traits: Mapping[str, str] | None = None,
-    select: str | None = None,
-    dialect: str | None = None,
-    dtype: str | None = None,
-    overwrite: bool = False,
-    check: bool = True,
-    strict: bool = False,
-    verify: bool = False,
-) -> Prepared:
-    """The prepared conversion with its plan, for ``--dry-run``; it takes all that :func:`convert` takes."""
     request = SourceRequest(source, weights, init, traits or {}, select, dialect)
-    options = Options(overwrite=overwrite, check=check, strict=strict)
-    with _prepared(request, to, out, dtype, options, None) as prepared:
-        return prepared
+    with prepared(request, to=to, dtype=dtype) as found:
+        return found.plan
 
 
 @contextmanager
-def _prepared(
+def prepared(
     request: SourceRequest,
+    *,
     to: str,
-    out: str | Path | None,
-    dtype: str | None,
-    options: Options,
-    progress: Progress | None,
+    out: str | Path | None = None,
+    dtype: str | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Prepared]:
+    """A conversion planned and ready to be carried out, its source open; nothing is written."""
     target = parse_target(to, dtype=dtype)
     with request.open(progress) as opened:
-        yield prepare(
-            opened, target, output_path(None if out is None else str(out), target, opened.source.model), options
-        )
+        destination = output_path(None if out is None else str(out), target, opened.source.model)
+        yield prepare(opened, target, destination, options or Options(tool=TOOL))
 
 
-def _carry_out(prepared: Prepared, request: SourceRequest, verify: bool, progress: Progress | None) -> Conversion:
-    refuse_problems(prepared.plan)
-    check_destination(prepared)
-    with write(prepared, progress) as staged:
-        findings = [*prepared.plan.notices, *_non_finite(staged, refuse=verify or prepared.options.strict)]
-        proof = _proof(prepared, staged, progress) if verify else None
+def carry_out(
+    conversion: Prepared, request: SourceRequest, *, verify: bool = False, progress: Progress | None = None
+) -> Conversion:
+    """Write what was prepared, check it, verify it if asked, and give it its final name."""
+    refuse_problems(conversion.plan)
+    check_destination(conversion)
+    with write(conversion, progress) as staged:
+        findings = [*conversion.plan.notices, *_non_finite(staged, refuse=verify or conversion.options.strict)]
+        proof = _proof(conversion, staged, progress) if verify else None
         if proof is not None and proof.library_difference is not None:
             # Measured on these weights, and told by the proof: the general remark says no more.
             findings = [finding for finding in findings if not finding.code.startswith("trait-")]
@@ -173,13 +157,13 @@ def _non_finite(staged: Staged, *, refuse: bool) -> list[Finding]:
     return [found]
 
 
-def _proof(prepared: Prepared, staged: Staged, progress: Progress | None) -> "Proof":
+def _proof(conversion: Prepared, staged: Staged, progress: Progress | None) -> "Proof":
     """Compare the written file, read as any user's file would be, with its source."""
-    from mshub_convert.verify.proof import prove
+    from mshub_convert.verify.prover import prove
 
-    written = open_source(Source(prepared.destination.name, staged.file, staged.file.stem, Origin("file")))
+    written = open_source(Source(conversion.destination.name, staged.file, staged.file.stem, Origin("file")))
     with closing(written):
-        return prove(prepared.opened, written, progress=progress)
+        return prove(conversion.opened, written, progress=progress)
 
 
 def _told(finding: Finding) -> str:

@@ -8,7 +8,8 @@ from mshub_convert.conversion import Conversion
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.pipeline import Progress
 from mshub_convert.request import SourceRequest
-from mshub_convert.verify.proof import Proof, prove
+from mshub_convert.verify.proof import Proof
+from mshub_convert.verify.prover import prove
 
 __all__ = ["Proof", "verify"]
 

@@ -4,6 +4,8 @@ Constant or white-noise inputs hide mistakes (a wrong pool, swapped colours) tha
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,35 @@ Picture = npt.NDArray[np.float64]
 # ImageNet's, as every library here normalises.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Which pictures to run: how many, at which sizes (height, width), from which seed.
+
+    Odd and non-square sizes exercise padding and ceil; at some of them a wrong pool cannot be told, hence 224 as well.
+    """
+
+    count: int = 8
+    sizes: tuple[tuple[int, int], ...] = ((224, 224), (225, 231))
+    seed: int = 0
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The sizes in words."""
+        return tuple(f"{height}x{width}" for height, width in self.sizes)
+
+    def save(self, folder: Path) -> tuple[Path, ...]:
+        """Write one .npy a size: float32, (count, 3, height, width)."""
+        paths = []
+        for label, (height, width) in zip(self.labels, self.sizes, strict=True):
+            paths.append(folder / f"pictures-{label}.npy")
+            np.save(paths[-1], pictures(self.count, height, width, seed=self.seed))
+        return tuple(paths)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"count": self.count, "sizes": [list(size) for size in self.sizes], "seed": self.seed}
 
 
 def pictures(count: int, height: int, width: int, *, seed: int = 0) -> npt.NDArray[np.float32]:

@@ -14,7 +14,8 @@ from mshub_convert.converters.pipeline import Options, Prepared, prepare, write
 from mshub_convert.converters.target import output_path, parse_target
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.compare import Verdict
-from mshub_convert.verify.proof import Prover
+from mshub_convert.verify.inputs import Inputs
+from mshub_convert.verify.prover import Prover
 
 sys.path.insert(0, str(Path(__file__).parent))
 from support import TESTED, Cell, load_results, readme_table, render, save_result
@@ -50,6 +51,8 @@ def mixed_up(prepared: Prepared) -> Prepared:
 def test_conversions_are_proven_and_controls_fail(source: str, tmp_path: Path) -> None:
     with opened_source(source, tmp_path) as opened:
         prover = Prover(opened)
+        # A mistake shows on few pictures; the controls need no more.
+        control_prover = Prover(opened, inputs=Inputs(count=2, sizes=((224, 224),)))
         for to in TESTED[source]:
             target = parse_target(to)
             folder = tmp_path / to.replace(":", "-")
@@ -67,12 +70,12 @@ def test_conversions_are_proven_and_controls_fail(source: str, tmp_path: Path) -
             with write(mixed_up(prepared)) as staged:
                 wrong = staged.commit()
             with SourceRequest(wrong).open() as result:
-                control = prover.prove(result, library_check=False)
+                control = control_prover.prove(result, library_check=False)
             assert not control
             assert control.weights.verdict is Verdict.FAIL
             # The forward alone must see it too.
             assert all(item.verdict is Verdict.FAIL for item in control.comparisons)
-            assert len(control.comparisons) == len(proof.comparisons) > 0
+            assert control.comparisons
             ratios = [max(item.ratio for item in which.comparisons) for which in (proof, control)]
             save_result(source, to, Cell(*ratios))
             path.unlink()

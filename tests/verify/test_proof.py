@@ -21,7 +21,8 @@ from mshub_convert.converters.tensors import Array, TensorRef, TensorSpec
 from mshub_convert.mappings.architectures.resnet import ResNet
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.compare import Verdict
-from mshub_convert.verify.proof import Proof, Prover
+from mshub_convert.verify.proof import Proof
+from mshub_convert.verify.prover import Prover
 from mshub_convert.verify.weights import compare_weights
 
 pytestmark = pytest.mark.slow
@@ -234,7 +235,7 @@ def test_a_failed_verification_keeps_the_old_file(
     old = tmp_path / "source.ckpt"
     old.write_text("old")
     bad = Proof(Verdict.FAIL, "made to fail", Weights(Verdict.PASS, "", 1), (), "", "", "")
-    monkeypatch.setattr(importlib.import_module("mshub_convert.verify.proof"), "prove", lambda *_, **__: bad)
+    monkeypatch.setattr(importlib.import_module("mshub_convert.verify.prover"), "prove", lambda *_, **__: bad)
     with pytest.raises(mc.MshubConvertError) as caught:
         mc.convert(source_file, to="ckpt", out=tmp_path, overwrite=True, verify=True)
     assert caught.value.exit_code == 4

@@ -1,0 +1,112 @@
+"""Come to a verdict from the evidence of all runs, and say what explains it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..converters.opened import Opened
+from ..mappings.names import collapse, listed
+from .compare import Verdict, compare, relative_l2, worst
+from .inputs import Inputs
+from .proof import Proof
+from .runtimes import Outcome
+from .sides import Side, torch_side
+from .weights import Weights, misread
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The runs by name, and the library's own network with other traits, if it was tried."""
+
+    runs: dict[str, Outcome]
+    check: Side | None
+    check_failure: str
+
+
+def judge(
+    source: Opened,
+    target: Opened,
+    weights: Weights,
+    evidence: Evidence,
+    *,
+    networks: tuple[str, str],
+    inputs: Inputs,
+    seconds: float,
+) -> Proof:
+    """The proof: weights, the outputs at every size, and what a wrong trait or a misread file explains."""
+    runs = evidence.runs
+    comparisons = []
+    rounding = 0.0
+    for index, label in enumerate(inputs.labels):
+        reference = runs["reference"].logits[index]
+        rounded = runs["rounded reference"].logits[index] if "rounded reference" in runs else None
+        if rounded is not None:
+            rounding = max(rounding, float(relative_l2(rounded, reference).max()))
+        comparisons.append(compare(
+            label, runs["source"].logits[index], runs["target"].logits[index], reference,
+            target_reference=rounded,
+        ))  # fmt: skip
+    verdict = worst([weights.verdict, *(item.verdict for item in comparisons)])
+    deciding = next((item.reason for item in comparisons if item.verdict is verdict), weights.reason)
+    reason = weights.reason if weights.verdict is Verdict.FAIL else deciding
+    notices = list(_misread(source, target, runs))
+    if notices:
+        verdict, reason = Verdict.FAIL, notices[0]
+    if verdict is not Verdict.PASS and source.traits != target.traits:
+        notices.append(_trait_cause(source, target))
+    difference = None
+    if evidence.check is not None and "library" in runs:
+        difference = float(relative_l2(runs["library"].logits[0], runs["reference"].logits[0]).max())
+        notices.append(_library_notice(target, evidence.check, difference, inputs.labels[0]))
+    elif evidence.check_failure:
+        notices.append(evidence.check_failure)
+    reference_said = f"{torch_side(source).label}, torch on CPU, float64"
+    return Proof(
+        verdict, reason, weights, tuple(comparisons), *networks, reference_said, inputs,
+        runs={name: _run_facts(outcome) for name, outcome in runs.items()}, rounding=rounding,
+        library_difference=difference, notices=tuple(notices), seconds=seconds,
+    )  # fmt: skip
+
+
+def _misread(source: Opened, target: Opened, runs: Mapping[str, Outcome]) -> list[str]:
+    """Files that a framework's own loader reads differently from us."""
+    found = []
+    for opened, name in ((source, "source"), (target, "target")):
+        names = misread(opened, runs[name].hashes)
+        if names:
+            found.append(
+                f"{runs[name].loader} reads other bytes than we do for {listed(collapse(names)[:6])} of the {name}"
+            )
+    return found
+
+
+def _trait_cause(source: Opened, target: Opened) -> str:
+    parts = [
+        f"{name} is {ours} in the source and {theirs} in the target"
+        for name, (ours, theirs) in source.traits.differences(target.traits).items()
+    ]
+    options = " ".join(f"--trait {name}={ours}" for name, (ours, _) in source.traits.differences(target.traits).items())
+    return (
+        f"{listed(parts)} (target: {target.traits_from}); if the target was converted from this source, say {options}"
+    )
+
+
+def _library_notice(target: Opened, side: Side, difference: float, label: str) -> str:
+    traits = listed([
+        f"{name}={theirs} where the weights need {ours}"
+        for name, (ours, theirs) in target.traits.differences(side.naming.traits).items()
+    ])  # fmt: skip
+    loader = "load_mindspore" if side.framework == "mindspore" else "load_torch"
+    return (
+        f"{side.label} loads the file strictly, but its output differs by {difference:.1e}"
+        f" (relative L2 at {label}): it has {traits}"
+        f" → use mshub_convert.{loader}, which builds the network with the weights' traits"
+    )
+
+
+def _run_facts(outcome: Outcome) -> dict[str, Any]:
+    """How a run was made, without what it gave."""
+    return {
+        "versions": dict(outcome.versions), "device": outcome.device, "loader": outcome.loader,
+        "seconds": dict(outcome.seconds), "unused": list(outcome.unused),
+    }  # fmt: skip
