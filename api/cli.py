@@ -1,9 +1,11 @@
 """The command line: ``mshub-convert SOURCE --to FORMAT`` and its subcommands. Results on stdout, talk on stderr."""
 
+import difflib
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -20,9 +22,13 @@ class _DefaultToConvert(click.Group):
     """A group whose first word may be a source: then the command is ``convert``."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        first = next((arg for arg in args if not arg.startswith("-")), None)
-        own = {"--help", "-h", "--version"}
-        if args and first not in self.commands and args[0] not in own:
+        if not args:
+            click.echo(self.get_help(context))
+            context.exit(2)
+        if args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            if near and "--to" not in args and not Path(args[0]).exists():
+                raise click.UsageError(f"no command {args[0]!r}. Did you mean {near[0]}?", context)
             args = ["convert", *args]
         return super().parse_args(context, args)
 
@@ -59,7 +65,6 @@ _quiet = click.option("--quiet", "-q", is_flag=True, help="No progress and no su
     epilog=_EPILOG,
     options_metavar="",
     subcommand_metavar="SOURCE --to FORMAT[:DIALECT] [OPTIONS] | COMMAND [ARGS]",
-    no_args_is_help=True,
 )
 @click.version_option(__version__, prog_name="mshub-convert")
 def cli() -> None:
@@ -84,7 +89,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Convert a model or a file (the default).")
 @click.argument("source")
 @click.option("--to", "to", required=True, metavar="FORMAT[:DIALECT]", help=_TO)
 @click.option(
@@ -109,7 +114,11 @@ def cli() -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--no-check", is_flag=True, help="Skip hashes and the bit-exact read-back. The record says so.")
-@click.option("--strict", is_flag=True, help="Treat every notice as a problem.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Treat every notice as a problem, also that the target library's own network has other traits.",
+)
 @_json
 @_quiet
 def convert(
@@ -160,6 +169,7 @@ def convert(
 
 def _show_plan(prepared: Any, *, as_json: bool) -> None:
     from mshub_convert import terminal
+    from mshub_convert.converters.pipeline import refuse_taken_name
 
     if as_json:
         _print_json(terminal.plan_as_dict(prepared))
@@ -167,9 +177,10 @@ def _show_plan(prepared: Any, *, as_json: bool) -> None:
         terminal.show_plan(prepared)
     if prepared.plan.problems:
         raise SystemExit(3)
+    refuse_taken_name(prepared)
 
 
-@cli.command()
+@cli.command(short_help="Prove that a converted file is its source.")
 @click.argument("source")
 @click.argument("target")
 @_weights
@@ -192,7 +203,7 @@ def verify(
     """Prove that TARGET is SOURCE: equal weights, and equal outputs on the same inputs.
 
     SOURCE runs in its own library (timm, torchvision) where it has one, TARGET in its framework, each in a process
-    of its own; both are compared with a float64 run of the source. Exit code 0 is a pass, 4 is not.
+    of its own; both are compared with a float64 run of the source. Exit code 0 is a pass or a warning, 4 is not.
     """
     from mshub_convert import terminal, verification
 
@@ -208,7 +219,7 @@ def verify(
         raise SystemExit(4)
 
 
-@cli.command()
+@cli.command(short_help="Tell what a file holds.")
 @click.argument("file")
 @_select
 @_json
@@ -225,7 +236,7 @@ def inspect(file: str, *, as_json: bool, select: str | None) -> None:
         raise SystemExit(3)
 
 
-@cli.command(name="list")
+@cli.command(name="list", short_help="List formats, dialects, architectures, models.")
 @click.argument("what", default="")
 @_json
 def list_(what: str, *, as_json: bool) -> None:
@@ -264,7 +275,8 @@ def main() -> NoReturn:
 
         if not isinstance(error, MshubConvertError):
             raise
-        _fail(error.message, error.remedy, error.exit_code, getattr(error, "proof", None))
+        problems = getattr(error, "problems", ())
+        _fail(error.message, error.remedy, error.exit_code, getattr(error, "proof", None), problems)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -273,7 +285,7 @@ def _hint(error: click.ClickException) -> str:
     return f"See `{context.command_path} --help`." if context is not None else "See `mshub-convert --help`."
 
 
-def _fail(message: str, remedy: str, code: int, proof: Any = None) -> NoReturn:
+def _fail(message: str, remedy: str, code: int, proof: Any = None, problems: Sequence[Any] = ()) -> NoReturn:
     if proof is not None:
         from mshub_convert import terminal
 
@@ -282,7 +294,7 @@ def _fail(message: str, remedy: str, code: int, proof: Any = None) -> NoReturn:
     if remedy:
         click.echo(f"  → {remedy}", err=True)
     if "--json" in sys.argv:
-        found = {"error": message, "remedy": remedy, "exit_code": code}
+        found = {"error": message, "remedy": remedy, "exit_code": code, "problems": list(problems)}
         _print_json(found | ({"proof": proof.as_dict()} if proof is not None else {}))
     sys.exit(code)
 

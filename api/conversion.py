@@ -133,12 +133,14 @@ def carry_out(
     refuse_problems(conversion.plan)
     check_destination(conversion)
     with write(conversion, progress) as staged:
-        findings = [*conversion.plan.notices, *_non_finite(staged, refuse=verify or conversion.options.strict)]
+        refuse = verify or conversion.options.strict
+        # What only the bytes could tell goes first.
+        findings = [*_non_finite(staged, refuse=refuse), *staged.findings, *conversion.plan.notices]
         proof = _proof(conversion, staged, progress) if verify else None
         if proof is not None and proof.library_difference is not None:
             # Measured on these weights, and told by the proof: the general remark says no more.
-            findings = [finding for finding in findings if not finding.code.startswith("trait-")]
-        notices = tuple(_told(finding) for finding in findings)
+            findings = [finding for finding in findings if not finding.code.startswith("library-")]
+        notices = tuple(finding.told for finding in findings)
         extra = {"notices": list(notices), **({"proof": proof.as_dict()} if proof is not None else {})}
         if proof is not None and not proof:
             raise proof.failed(kept=staged.fail(extra))
@@ -164,7 +166,3 @@ def _proof(conversion: Prepared, staged: Staged, progress: Progress | None) -> "
     written = open_source(Source(conversion.destination.name, staged.file, staged.file.stem, Origin("file")))
     with closing(written):
         return prove(conversion.opened, written, progress=progress)
-
-
-def _told(finding: Finding) -> str:
-    return finding.line + (f" → {finding.remedy}" if finding.remedy else "")

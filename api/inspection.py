@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mshub_convert.converters.codecs import open_checkpoint
+from mshub_convert.converters.errors import PlanError
 from mshub_convert.converters.opened import open_source
 from mshub_convert.converters.plan import make_plan
 from mshub_convert.converters.record import read_sidecar
 from mshub_convert.converters.sources import Origin, Source
-from mshub_convert.mappings.errors import MappingError, MshubConvertError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,8 @@ def inspect(file: str | Path, *, select: str | None = None) -> Inspection:
 def _network(path: Path, select: str | None) -> tuple[dict[str, Any], str, tuple[str, ...], tuple[str, ...]]:
     try:
         opened = open_source(Source(str(path), path, path.stem, Origin("file")), select=select)
-    except MappingError as error:
-        return {}, error.message, (), ()
-    except MshubConvertError as error:
-        return {}, error.message, (), ()
+    except PlanError as error:
+        return {}, str(error), (), ()
     try:
         found = opened.found
         plan = make_plan(opened.tensors, found, found.grounding, carried=opened.carried)
@@ -73,6 +71,6 @@ def _network(path: Path, select: str | None) -> tuple[dict[str, Any], str, tuple
         }  # fmt: skip
         problems = (*opened.problems, *plan.problems)
         notices = (*opened.notices, *plan.notices)
-        return network, "", tuple(f.line for f in problems), tuple(f.line for f in notices)
+        return network, "", tuple(f.told for f in problems), tuple(f.told for f in notices)
     finally:
         opened.close()

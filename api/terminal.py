@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mshub_convert.conversion import Conversion
     from mshub_convert.converters.pipeline import Prepared, Progress
-    from mshub_convert.converters.plan import Finding, Plan
+    from mshub_convert.converters.plan import Plan
     from mshub_convert.inspection import Inspection
     from mshub_convert.verify.proof import Proof
 
@@ -70,9 +70,12 @@ def show_conversion(result: "Conversion") -> None:
     digest = f"sha256 {result.sha256[:16]}…" if result.sha256 else "not hashed"
     console.print(f"[bold green]✓[/] [bold]{escape(str(result.path))}[/]  {size}  {digest}")
     rows = _rows()
-    rows.add_row(
-        "from", escape(record.address or (record.sources[-1].name if record.sources else "")) + _origin(record.origin)
-    )
+    file = record.sources[-1].name if record.sources else ""
+    asked = result.request.source
+    told = record.address or file
+    if record.address and str(asked) != record.address:
+        told = f"{file}, originally {record.address}"
+    rows.add_row("from", escape(told) + _origin(record.origin))
     network = record.architecture
     rows.add_row("network", f"{network['name']}, {network['classes']} classes, {record.dialect} names")
     rows.add_row("traits", " ".join(f"{name}={value}" for name, value in record.traits.items()))
@@ -129,10 +132,6 @@ def _print_findings(console: "Console", word: str, lines: list[str], style: str)
         console.print(f"[{style}]{word}[/]  {escape(line)}")
 
 
-def _told(findings: "tuple[Finding, ...]") -> list[str]:
-    return [finding.line + (f" → {finding.remedy}" if finding.remedy else "") for finding in findings]
-
-
 def show_plan(prepared: "Prepared") -> None:
     """What a conversion would do, as the result of ``--dry-run``."""
     plan, console = prepared.plan, _console(to_stderr=False)
@@ -154,8 +153,8 @@ def show_plan(prepared: "Prepared") -> None:
     if plan.dropped:
         rows.add_row("drop", f"{counted(len(plan.dropped), 'BatchNorm counter')}, values kept in the record")
     console.print(rows)
-    _print_findings(console, "note", _told(plan.notices), "yellow")
-    _print_findings(console, "problem", _told(plan.problems), "bold red")
+    _print_findings(console, "note", [finding.told for finding in plan.notices], "yellow")
+    _print_findings(console, "problem", [finding.told for finding in plan.problems], "bold red")
     console.print("Nothing was written (--dry-run).")
 
 
@@ -169,12 +168,9 @@ def plan_as_dict(prepared: "Prepared") -> dict[str, Any]:
         "steps": [{"target": s.target.spec.name, "shape": list(s.target.spec.shape), "dtype": s.target.spec.dtype,
                    "sources": list(s.sources), "how": s.how, "cast_from": s.cast} for s in plan.steps],
         "dropped": [entry.name for entry in plan.dropped],
-        "problems": [_finding(f) for f in plan.problems], "notices": [_finding(f) for f in plan.notices],
+        "problems": [finding.as_dict() for finding in plan.problems],
+        "notices": [finding.as_dict() for finding in plan.notices],
     }  # fmt: skip
-
-
-def _finding(finding: "Finding") -> dict[str, Any]:
-    return {"code": finding.code, "message": finding.message, "names": list(finding.names), "remedy": finding.remedy}
 
 
 def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
@@ -186,16 +182,20 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
         rows.add_row(label, escape(text))
     console.print(rows)
     if proof.comparisons:
-        columns = ("inputs", "source error", "target error", "ratio", "largest difference", "top-1")
+        columns = ("inputs", "source error", "target error", "worst ratio", "largest difference", "top-1")
         table = _columns(*columns, justify="right")
         for item in proof.comparisons:
             style = _STYLE[item.verdict.value]
             table.add_row(
-                item.label, f"{item.source_error:.2e}", f"{item.target_error:.2e}", f"[{style}]{item.ratio:.2f}[/]",
+                item.label, f"{item.source_error:.2e}", f"{item.target_error:.2e}", f"[{style}]{_short(item.ratio)}[/]",
                 f"{item.max_abs:.1e} of {item.largest_logit:.3g}", f"{item.top1[0]}/{item.top1[1]}",
             )  # fmt: skip
         console.print(table)
     _print_findings(console, "note", list(proof.notices), "yellow")
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 100 else f"{ratio:.1e}"
 
 
 def show_inspection(found: "Inspection") -> None:
@@ -222,7 +222,7 @@ def show_inspection(found: "Inspection") -> None:
             escape(f"{record.get('address') or 'a file'}, {record.get('origin', '')}, by {record.get('tool', '')}"),
         )
         for item in record.get("sources", []):
-            rows.add_row("source", escape(f"{item.get('name')} {item.get('sha256', '')[:16]}"))
+            rows.add_row("source", escape(f"{item.get('name')}  sha256 {item.get('sha256', '')[:16] or '(none)'}…"))
     console.print(rows)
     _print_findings(console, "note", list(found.notices), "yellow")
     _print_findings(console, "problem", list(found.problems), "bold red")

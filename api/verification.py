@@ -6,6 +6,7 @@ from typing import Any
 
 from mshub_convert.conversion import Conversion
 from mshub_convert.converters.errors import UsageError
+from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Progress
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.proof import Proof
@@ -37,5 +38,16 @@ def verify(
         request = SourceRequest(source, weights, init, source_traits or {}, select)
     if target is None:
         raise UsageError("verify needs a target file", remedy="Give the result of convert(), or a source and a target.")
-    with request.open(progress) as opened, SourceRequest(str(target), traits=traits or {}).open(progress) as other:
-        return prove(opened, other, progress=progress)
+    with SourceRequest(str(target), traits=traits or {}).open(progress) as other:
+        _refuse_other_weights(request, other)
+        with request.open(progress) as opened:
+            return prove(opened, other, progress=progress)
+
+
+def _refuse_other_weights(request: SourceRequest, target: Opened) -> None:
+    """A target made from drawn weights is no pretrained model: say so before those are downloaded."""
+    drawn = target.carried.text("origin")
+    asked = isinstance(request.source, str) and request.source == target.carried.text("address")
+    if asked and drawn.startswith("calibrated") and not request.init and not request.weights:
+        message = f"{target.source.file.name} was made from drawn weights ({drawn}), not from those of {request.source}"
+        raise UsageError(message, remedy=f"Say --init {drawn}.")

@@ -1,5 +1,7 @@
 """Errors of reading, planning and writing; each knows the exit code it means on the command line."""
 
+from collections.abc import Mapping, Sequence
+
 from ..mappings.errors import MshubConvertError
 
 _TEXT_LIMIT = 300
@@ -25,9 +27,13 @@ class MalformedFileError(MshubConvertError):
 
 
 class PlanError(MshubConvertError):
-    """A plan with problems: nothing was written."""
+    """A plan with problems: nothing was written. ``problems`` has each as plain values for JSON."""
 
     exit_code = 3
+
+    def __init__(self, message: str, *, remedy: str = "", problems: Sequence[Mapping[str, object]] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.problems = tuple(problems)
 
 
 class EnvironmentError_(MshubConvertError):  # noqa: N801, N818 - EnvironmentError is a built-in name
@@ -37,6 +43,6 @@ class EnvironmentError_(MshubConvertError):  # noqa: N801, N818 - EnvironmentErr
 
 
 class ReadBackError(MshubConvertError):
-    """The written file does not hold what was meant to be written; it was removed."""
+    """The written file does not hold what was meant to be written; it was removed. The disk is to blame, or a bug."""
 
-    exit_code = 1
+    exit_code = 5

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..mappings.dialects import Grounding
 from ..mappings.graph import Shape
-from ..mappings.names import collapse, counted
+from ..mappings.names import collapse, counted, listed
 from .errors import shown
 
 _PATTERNS_SHOWN = 8
@@ -19,6 +19,15 @@ class Finding:
     message: str
     names: tuple[str, ...] = ()
     remedy: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"code": self.code, "message": self.message, "names": list(self.names), "remedy": self.remedy}
+
+    @property
+    def told(self) -> str:
+        """The line with the remedy."""
+        return f"{self.line} → {self.remedy}" if self.remedy else self.line
 
     @property
     def line(self) -> str:
@@ -39,7 +48,7 @@ def missing(names: Sequence[str], source: Grounding) -> list[Finding]:
     cause = " (the file is a backbone without its classifier)" if head == set(names) else ""
     return [Finding(
         "missing", f"{counted(len(names), 'tensor')} of {source.architecture.name} missing{cause}", tuple(names),
-        "Save the whole state dict again, or give the file the tensors were left in.",
+        "Save the whole state dict, or add them from the file that has them.",
     )]  # fmt: skip
 
 
@@ -90,6 +99,17 @@ def mistyped(entries: Iterable[Mistyped]) -> list[Finding]:
     return findings
 
 
+def _renamed(names: Sequence[str], lacking: Mapping[str, Shape], shapes: Mapping[str, Shape]) -> str:
+    """Which surplus tensor has the shape of which missing one, where that is without doubt; else empty."""
+    pairs = []
+    for name in names:
+        twins = [other for other, shape in lacking.items() if shape == shapes[name]]
+        if len(twins) != 1 or sum(shapes[other] == shapes[name] for other in names) != 1:
+            return ""
+        pairs.append(f"{shown(name)} {shown(twins[0])}")
+    return listed(pairs[:3]) if len(pairs) <= 3 else ""
+
+
 # Parts of names → what makes them another function than the network's.
 _MARKS: Mapping[tuple[str, ...], str] = {
     (".se.", ".se_module.", ".se_layer."): "squeeze-and-excitation: another function",
@@ -99,13 +119,19 @@ _MARKS: Mapping[tuple[str, ...], str] = {
 }
 
 
-def unexpected(names: Sequence[str], source: Grounding) -> list[Finding]:
-    """Tensors that the network does not have."""
+def unexpected(
+    names: Sequence[str], source: Grounding, lacking: Mapping[str, Shape], shapes: Mapping[str, Shape]
+) -> list[Finding]:
+    """Tensors that the network does not have; ``lacking`` are those it has and the file has not."""
     if not names:
         return []
+    renamed = _renamed(names, lacking, shapes)
+    if renamed:
+        fact = f"{counted(len(names), 'tensor')} that {source.architecture.name} does not have"
+        return [Finding("unexpected", fact, tuple(names), f"They look renamed: call {renamed}.")]
     text = " ".join(names)
     cause = next((f" ({what})" for marks, what in _MARKS.items() if any(mark in text for mark in marks)), "")
     return [Finding(
         "unexpected", f"{counted(len(names), 'tensor')} that {source.architecture.name} does not have{cause}",
-        tuple(names), "Remove them from the state dict if the network does not need them.",
+        tuple(names), "If the network needs none of them, leave them out of the state dict.",
     )]  # fmt: skip

@@ -1,7 +1,7 @@
 """Open a source: choose the set of weights, identify it, and find its traits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..mappings.architectures import architecture
 from ..mappings.dialects import BUILTIN
@@ -71,16 +71,21 @@ def _open(
         found = identify(shapes, dialects=(wanted,) if wanted else BUILTIN, select=prefix)
     except UnidentifiedError as error:
         raise PlanError(f"{source.file}: {error.message}", remedy=error.remedy or _UNIDENTIFIED) from None
+    source, retrained = _without_facts_of_others(source, found)
     kept, complaints = _earlier_record(source, checkpoint)
     notices = [Finding("source", text) for text in source.notices]
+    notices += retrained
     notices += [Finding("file", text) for text in checkpoint.notes]
     notices += [Finding("record", text) for text in complaints]
     own = found.dialect
-    base, where = own.traits, f"the default of {own.title} ({own.name}); no record says otherwise"
+    base, where = own.traits, f"the default of the dialect {own.name}; no record says otherwise"
     if kept.traits is not None:
         base, where = kept.traits, f"the record in {kept.where}"
     result = base.with_values(overrides)
     if overrides:
+        if kept.traits is not None:
+            changes = result.differences(base).items()
+            notices += [_overridden(name, ours, theirs, where) for name, (ours, theirs) in changes]
         where = f"--trait, and {where}"
     elif kept.traits is None and own.framework == "mindspore":
         said = ", ".join(f"{name}={value}" for name, value in base.as_dict().items())
@@ -90,6 +95,10 @@ def _open(
         ))  # fmt: skip
     problems = (*_broken_promise(source, found), *_not_the_models(source, kept))
     return Opened(source, checkpoint, tensors, selected, found, result, where, kept, problems, tuple(notices))
+
+
+def _overridden(name: str, said: object, before: object, where: str) -> Finding:
+    return Finding("trait-said", f"{name}={said} as said with --trait; {where} says {before}")
 
 
 _UNIDENTIFIED = "Supported are ResNet and ResNeXt with bottleneck blocks; see `mshub-convert list`."
@@ -135,6 +144,19 @@ def _broken_promise(source: Source, found: Identification) -> tuple[Finding, ...
     fact = f"{source.address} is {promised.name}, the file {source.file.name} holds {found.architecture.name}"
     remedy = "Give the file that belongs to the model, or convert the file by its path."
     return (Finding("architecture", fact, (), remedy),)
+
+
+def _without_facts_of_others(source: Source, found: Identification) -> tuple[Source, list[Finding]]:
+    """A file with another classifier than the published one is not it: what is stated of that does not hold for it."""
+    actual = found.architecture.classes
+    if source.origin.kind != "stated" or source.classes in (None, actual):
+        return source, []
+    own = {key: value for key, value in source.facts.items() if key in ("library", "library_version")}
+    fact = (
+        f"{source.file.name} has {actual} classes, {source.address} has {source.classes}: trained further,"
+        " so tag, licence and accuracy of the published weights are not recorded"
+    )
+    return replace(source, facts=own), [Finding("classes", fact)]
 
 
 def _not_the_models(source: Source, kept: Carried) -> tuple[Finding, ...]:

@@ -13,10 +13,10 @@ from .findings import Finding
 from .opened import Opened
 from .plan import Plan, make_plan
 from .readback import check_tensors
-from .record import Record, SourceFile, placeholder, sha256
+from .record import Record, SourceFile, placeholder, sha256, sidecar_path, stated_sha256
 from .sources import Progress
 from .splice import splice
-from .staging import Staged, make_folder, sync_file, temporary_path
+from .staging import Staged, make_folder, refuse_taken, sync_file, temporary_path
 from .target import Target
 from .tensors import Checkpoint
 
@@ -83,7 +83,7 @@ def _target_notices(opened: Opened, target: Target) -> list[Finding]:
         )]  # fmt: skip
     return [
         Finding(
-            f"trait-{trait}",
+            f"library-{trait}",
             f"these weights need {trait}={ours}, {library}'s own {network.name} has {theirs}: there they load, but"
             f" compute something else (the logits move {_TRAIT_EFFECT[trait]})",
             (),
@@ -97,8 +97,9 @@ def refuse_problems(plan: Plan) -> None:
     """Raise one PlanError with every problem."""
     if not plan.problems:
         return
-    lines = [f"  - {finding.line}{f' → {finding.remedy}' if finding.remedy else ''}" for finding in plan.problems]
-    raise PlanError(f"{counted(len(lines), 'problem')}, nothing was written:\n" + "\n".join(lines))
+    lines = [f"  - {finding.told}" for finding in plan.problems]
+    message = f"{counted(len(lines), 'problem')}, nothing was written:\n" + "\n".join(lines)
+    raise PlanError(message, problems=[finding.as_dict() for finding in plan.problems])
 
 
 def check_destination(prepared: Prepared) -> None:
@@ -109,6 +110,12 @@ def check_destination(prepared: Prepared) -> None:
         nbytes=prepared.plan.nbytes,
         overwrite=prepared.options.overwrite,
     )
+
+
+def refuse_taken_name(prepared: Prepared) -> None:
+    """What of ``check_destination`` can be told without making a folder, for ``--dry-run``."""
+    options, source = prepared.options, prepared.opened.source.file
+    refuse_taken(prepared.destination, source=source, overwrite=options.overwrite)
 
 
 def write(prepared: Prepared, progress: Progress | None = None) -> Staged:
@@ -148,8 +155,21 @@ def _write(prepared: Prepared, temporary: Path, progress: Progress) -> Staged:
     non_finite = _read_back(temporary, prepared.plan, said, progress) if check else ()
     digest = output.result() if output else ""
     return Staged(
-        temporary, prepared.destination, prepared.options.overwrite, said, digest, nbytes, non_finite
+        temporary, prepared.destination, prepared.options.overwrite, said, digest, nbytes, non_finite,
+        _changed(prepared, said),
     )  # fmt: skip
+
+
+def _changed(prepared: Prepared, record: Record) -> tuple[Finding, ...]:
+    """Whether the source is no longer the file that the sidecar beside it was written for."""
+    file = prepared.opened.source.file
+    stated, actual = stated_sha256(file), record.sources[-1].sha256
+    # Of a file without a record of its own, the sidecar was looked at before.
+    if prepared.opened.checkpoint.record is None or not stated or not actual or stated == actual:
+        return ()
+    fact = f"{file.name} is not the file that {sidecar_path(file).name} was written for: its sha256 differs"
+    remedy = "If nobody changed it, it is damaged: convert it again from its own source."
+    return (Finding("changed", fact, (), remedy),)
 
 
 class _CheckedSource:

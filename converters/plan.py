@@ -104,11 +104,12 @@ def make_plan(
         work.dropped += _dropped_counter(parameter, parts.get(parameter.key), carried)
     known = source.specs
     surplus = [full for name, full in found.names.items() if name not in known]
+    lacking = {name: known[name] for name in work.missing}
     problems = (
         *missing(work.missing, source),
         *misshapen(work.misshapen),
         *mistyped(work.mistyped),
-        *unexpected(surplus, source),
+        *unexpected(surplus, source, lacking, {name: tensors[name].spec.shape for name in surplus}),
     )
     return Plan(
         source, target, tuple(steps), tuple(work.dropped), tuple(work.synthesised), tuple(work.restored),

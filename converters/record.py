@@ -164,7 +164,10 @@ def carried(data: Mapping[str, Any] | None, *, where: str) -> tuple[Carried, str
         traits = Traits().with_values(data["traits"]) if "traits" in data else None
         counters = {entry.name: entry for entry in map(_dropped, data.get("dropped", []))}
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError, MshubConvertError) as error:
-        return NOTHING_CARRIED, f"the record in {where} is damaged ({str(error)[:200]}): ignored"
+        return (
+            NOTHING_CARRIED,
+            f"the record in {where} is damaged ({getattr(error, 'message', str(error))[:200]}): ignored",
+        )
     return Carried(where, traits, counters, data), ""
 
 
@@ -200,6 +203,16 @@ def _source_file(item: Mapping[str, Any]) -> SourceFile:
 def sidecar_path(file: Path) -> Path:
     """``<file>.mshub.json``."""
     return file.with_name(file.name + SIDECAR_SUFFIX)
+
+
+def stated_sha256(file: Path) -> str:
+    """The sha256 that the sidecar beside a file gives for it; empty where there is none to read."""
+    try:
+        output = (parse_record(sidecar_path(file).read_bytes()) or {}).get("output")
+    except OSError:
+        return ""
+    stated = output.get("sha256") if isinstance(output, dict) else None
+    return stated if isinstance(stated, str) else ""
 
 
 def read_sidecar(file: Path) -> tuple[dict[str, Any] | None, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from .errors import EnvironmentError_, UsageError
+from .findings import Finding
 from .record import Record, sidecar_path
 from .splice import write_error
 
@@ -20,8 +21,8 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.EACCES)
 
 def make_folder(destination: Path, *, source: Path, nbytes: int, overwrite: bool) -> None:
     """Make the folder of an output; refuse an output that exists, is its own source, or has no room."""
+    refuse_taken(destination, source=source, overwrite=overwrite)
     try:
-        _refuse_taken(destination, source, overwrite)
         destination.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(destination.parent).free
     except OSError as error:
@@ -33,7 +34,18 @@ def make_folder(destination: Path, *, source: Path, nbytes: int, overwrite: bool
         )
 
 
+def refuse_taken(destination: Path, *, source: Path, overwrite: bool) -> None:
+    """Refuse a name that exists, or is the source's own."""
+    try:
+        _refuse_taken(destination, source, overwrite)
+    except OSError as error:
+        raise write_error(destination, error) from error
+
+
 def _refuse_taken(destination: Path, source: Path, overwrite: bool) -> None:
+    for folder in destination.parents:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file, not a folder", remedy="Give another -o.")
     if destination.exists():
         if destination.samefile(source):
             raise UsageError(f"{destination} is the source itself", remedy="Give another -o.")
@@ -59,8 +71,8 @@ def temporary_path(destination: Path, suffix: str) -> Path:
 class Staged:
     """A file written and checked under a temporary name, waiting for its final one.
 
-    ``sha256`` is empty and ``non_finite`` unknown (empty) where checks were left out. Leaving the ``with`` block
-    without ``commit`` or ``fail`` removes the file.
+    ``findings`` are what showed while the bytes went by. ``sha256`` is empty and ``non_finite`` unknown (empty) where
+    checks were left out. Leaving the ``with`` block without ``commit`` or ``fail`` removes the file.
     """
 
     file: Path
@@ -70,6 +82,7 @@ class Staged:
     sha256: str
     nbytes: int
     non_finite: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
     _done: bool = field(default=False)
 
     def __enter__(self) -> Self:

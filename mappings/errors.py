@@ -16,6 +16,9 @@ class MshubConvertError(Exception):
         self.message = message
         self.remedy = remedy
 
+    def __str__(self) -> str:
+        return f"{self.message} → {self.remedy}" if self.remedy else self.message
+
 
 class MappingError(MshubConvertError):
     """A name, architecture or dialect that does not exist or does not fit."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..converters.opened import Opened
 from ..mappings.names import collapse, listed
-from .compare import Verdict, compare, relative_l2, worst
+from .compare import SANE_ERROR, Verdict, compare, relative_l2, worst
 from .inputs import Inputs
 from .proof import Proof
 from .runtimes import Outcome
@@ -57,7 +57,9 @@ def judge(
     difference = None
     if evidence.check is not None and "library" in runs:
         difference = float(relative_l2(runs["library"].logits[0], runs["reference"].logits[0]).max())
-        notices.append(_library_notice(target, evidence.check, difference, inputs.labels[0]))
+        # Where the target is wrong anyway, or no picture shows a difference, the traits explain nothing.
+        if verdict.good and difference > SANE_ERROR:
+            notices.append(_library_notice(target, evidence.check, difference, inputs.labels[0]))
     elif evidence.check_failure:
         notices.append(evidence.check_failure)
     reference_said = f"{torch_side(source).label}, torch on CPU, float64"

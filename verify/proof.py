@@ -50,15 +50,16 @@ class Proof:
     def facts(self) -> list[tuple[str, str]]:
         """What was compared, in words, for a person to read."""
         sizes = listed(self.inputs.labels)
-        rows = [
-            ("weights", self.weights.reason),
-            ("source", self.source_network),
-            ("target", self.target_network),
-            ("reference", self.reference),
-        ]
+        rows = [("weights", self.weights.reason)]
         if self.comparisons:
+            rows.append(("source", self.source_network))
+            rows.append(("target", self.target_network))
+            rows.append(("reference", self.reference))
             pictures = f"{self.inputs.count} pictures at {sizes}"
-            rows.append(("inputs", f"{pictures}; errors are relative L2 to float64; pass up to 2, fail above 4"))
+            rows.append(("inputs", f"{pictures}; errors: relative L2 to float64, worst picture"))
+            rows.append(
+                ("rule", "worst ratio of target to source error on a picture: pass to 2, warn to 4, fail above")
+            )
         if self.rounding:
             rows.append(
                 (

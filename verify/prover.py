@@ -54,7 +54,10 @@ class Prover:
         started = time.monotonic()
         side = own_side(target)
         weights = compare_weights(self.opened, target)
-        networks = (_said(self._side, "; no library here has it, so the source was rebuilt by us"), _said(side))
+        networks = (
+            _said(self._side, "; no library here has it with these traits: the source was rebuilt by us"),
+            _said(side),
+        )
         if not weights.tensors:
             return Proof(
                 Verdict.FAIL, weights.reason, weights, (), *networks, "not run", seconds=time.monotonic() - started

@@ -7,7 +7,7 @@ from ..converters.opened import Opened
 from ..converters.plan import Finding, make_plan
 from ..converters.readback import compare_tensors
 from ..converters.tensors import FLOATS
-from ..mappings.names import collapse, counted, listed
+from ..mappings.names import counted, listed
 from .compare import Verdict
 from .runtimes.weights import sha256
 
@@ -50,15 +50,11 @@ def compare_weights(source: Opened, target: Opened) -> Weights:
         plan, {n: replace(r, spec=replace(r.spec, name=n)) for n, r in held.items()}
     )
     if differing:
-        some = listed(collapse(differing)[:6])
-        return Weights(
-            Verdict.FAIL,
-            f"{counted(len(differing), 'tensor')} differ from the source: {some}",
-            len(plan.steps),
-            differing,
-        )
+        verb = "differs" if len(differing) == 1 else "differ"
+        found = Finding("differing", f"{counted(len(differing), 'tensor')} {verb} from the source", differing)
+        return Weights(Verdict.FAIL, found.line, len(plan.steps), differing)
     if non_finite:
-        return Weights(Verdict.FAIL, f"NaN or Inf in {listed(collapse(non_finite)[:6])}", len(plan.steps), non_finite)
+        return Weights(Verdict.FAIL, Finding("", "NaN or Inf", non_finite).line, len(plan.steps), non_finite)
     how = f"equal to the source rounded to {rounded}" if rounded else "bit for bit those of the source"
     return Weights(Verdict.PASS, f"{counted(len(plan.steps), 'tensor')}, {how}", len(plan.steps), rounded=rounded)
 

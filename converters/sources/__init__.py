@@ -35,8 +35,9 @@ class Source:
     """A local weight file and what its address says of it.
 
     ``model`` names outputs; ``architecture`` (a name) and ``dialect`` are what the address promises, checked
-    against the file; ``library`` and ``library_model`` tell which real network the weights belong to
-    (``timm``, ``resnext50_32x4d``); ``facts`` go into the record (tag, licence, preprocessing, accuracy, url).
+    against the file; ``library`` and ``library_model`` tell which real network the weights belong to (``timm``,
+    ``resnext50_32x4d``); ``facts`` go into the record (tag, licence, preprocessing, accuracy, url); ``classes`` is how
+    many the published weights have.
     """
 
     address: str
@@ -48,6 +49,7 @@ class Source:
     library: str | None = None
     library_model: str | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
+    classes: int | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -81,7 +83,7 @@ SCHEMES = ("timm", "torchvision")
 def resolver(scheme: str) -> Resolver:
     """The resolver of a scheme."""
     if scheme not in SCHEMES:
-        raise UsageError(f"unknown source {scheme!r}:", remedy=did_you_mean(scheme, SCHEMES))
+        raise UsageError(f"unknown source {scheme!r}", remedy=did_you_mean(scheme, SCHEMES))
     found: Resolver = importlib.import_module(f"{__package__}.{scheme}").RESOLVER
     return found
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ...mappings.architectures import known
 from ..codecs import codecs
 from ..errors import EnvironmentError_, UsageError
 from . import Origin, Request, Source
@@ -16,9 +17,10 @@ def resolve(address: str, request: Request) -> Source:
         )
     path = Path(address)
     if not path.exists():
-        raise EnvironmentError_(
-            f"no file {address}", remedy="Check the path; models are written timm:NAME or torchvision:NAME."
-        )
+        remedy = "Check the path; models are written timm:NAME or torchvision:NAME."
+        if address in known():
+            remedy = f"Did you mean timm:{address} or torchvision:{address}?"
+        raise EnvironmentError_(f"no file {address}", remedy=remedy)
     return Source(address, path, _stem(path), Origin("file"))
 
 

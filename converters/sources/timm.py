@@ -160,6 +160,7 @@ def _trained(
     return Source(
         address, file, name, origin, architecture=name, dialect="timm",
         library="timm", library_model=name, facts=facts, notices=notices,
+        classes=(cfgs[tag].num_classes or None) if tag else None,
     )  # fmt: skip
 
 

@@ -49,7 +49,8 @@ class Torchvision:
         else:
             file, origin = _download(f"{name}.{weights.name}", weights.url, request), Origin("pretrained")
             facts["fetched_from"] = weights.url
-        return _source(address, file, name, origin, facts, (*notices, _UNLICENSED))
+        classes = len(weights.meta["categories"])
+        return _source(address, file, name, origin, facts, (*notices, _UNLICENSED), classes)
 
     def names(self) -> tuple[str, ...]:
         """Every NAME.WEIGHTS of a network that we describe."""
@@ -165,11 +166,17 @@ def _without_torchvision(address: str, name: str, tag: str, request: Request) ->
 
 
 def _source(
-    address: str, file: Path, name: str, origin: Origin, facts: Mapping[str, object], notices: tuple[str, ...]
+    address: str,
+    file: Path,
+    name: str,
+    origin: Origin,
+    facts: Mapping[str, object],
+    notices: tuple[str, ...],
+    classes: int | None = None,
 ) -> Source:
     return Source(
         address, file, name, origin, architecture=name, dialect="torchvision",
-        library="torchvision", library_model=name, facts=facts, notices=notices,
+        library="torchvision", library_model=name, facts=facts, notices=notices, classes=classes,
     )  # fmt: skip
 
 

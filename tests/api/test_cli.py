@@ -163,3 +163,58 @@ def test_top_level_folders_do_not_leak_into_the_import_path() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_dry_run_refuses_what_the_run_would(weights_file: Callable[..., Path], tmp_path: Path) -> None:
+    file = str(weights_file())
+    (tmp_path / "small.ckpt").write_text("mine")
+    taken = run(file, "--to", "ckpt", "--dry-run", cwd=tmp_path)
+    assert (taken.returncode, "exists" in taken.stderr) == (2, True)
+    itself = run(file, "--to", "safetensors", "--dry-run", cwd=tmp_path)
+    assert (itself.returncode, "is the source itself" in itself.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("insepct", "x.ckpt"), "Did you mean inspect?"),
+        (("resnext50_32x4d", "--to", "ckpt"), "timm:resnext50_32x4d"),
+        (("small.safetensors", "--to", "mindcv"), "ckpt:mindcv"),
+    ],
+)
+def test_near_misses_are_understood(
+    weights_file: Callable[..., Path], tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    weights_file()
+    assert said in run(*arguments, cwd=tmp_path).stderr
+
+
+def test_option_values_are_no_commands(weights_file: Callable[..., Path], tmp_path: Path) -> None:
+    assert run("-o", "list/", "--to", "ckpt", str(weights_file()), "-q", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "list" / "small.ckpt").is_file()
+
+
+def test_without_words_there_is_help() -> None:
+    result = run()
+    assert result.stdout.startswith("Usage: ")
+    assert result.stderr == ""
+
+
+def test_problems_are_structured_in_json(weights_file: Callable[..., Path], tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    arrays = load_file(weights_file())
+    arrays["layer1.0.convX.weight"] = arrays.pop("layer1.0.conv2.weight")
+    save_file(arrays, tmp_path / "renamed.safetensors")
+    data = json.loads(run("renamed.safetensors", "--to", "ckpt", "--json", cwd=tmp_path).stdout)
+    assert [problem["code"] for problem in data["problems"]] == ["missing", "unexpected"]
+    assert "layer1.0.convX.weight layer1.0.conv2.weight" in data["problems"][1]["remedy"]
+
+
+def test_a_changed_file_beside_its_sidecar_is_told(weights_file: Callable[..., Path], tmp_path: Path) -> None:
+    run(str(weights_file()), "--to", "ckpt", "-q", cwd=tmp_path)
+    data = bytearray((tmp_path / "small.ckpt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "small.ckpt").write_bytes(data)
+    result = run("small.ckpt", "--to", "pth", cwd=tmp_path)
+    assert "its sha256 differs" in result.stderr

@@ -212,3 +212,28 @@ def test_a_framework_that_is_not_installed_is_said_with_its_extra(
         load(weights_file())
     assert caught.value.exit_code == 5
     assert f"mshub-convert[{framework}]" in caught.value.remedy
+
+
+@pytest.mark.slow
+def test_a_retrained_file_does_not_take_on_the_facts_of_the_published_one(tmp_path: Path) -> None:
+    import timm
+    import torch
+
+    torch.save(timm.create_model("resnext50_32x4d", num_classes=7).state_dict(), tmp_path / "seven.pth")
+    result = mc.convert("timm:resnext50_32x4d.ra_in1k", weights=tmp_path / "seven.pth", to="ckpt", out=tmp_path)
+    assert set(result.record.facts) == {"library", "library_version"}
+    assert any("has 7 classes" in notice for notice in result.notices)
+
+
+@pytest.mark.slow
+def test_a_target_of_drawn_weights_is_not_compared_with_pretrained_ones(tmp_path: Path) -> None:
+    drawn = mc.convert("timm:resnext50_32x4d", init="calibrated:4", to="ckpt", out=tmp_path)
+    with pytest.raises(mc.MshubConvertError, match="drawn weights") as caught:
+        mc.verify("timm:resnext50_32x4d", drawn.path)
+    assert caught.value.remedy == "Say --init calibrated:4."
+
+
+def test_an_error_tells_its_remedy_as_text(tmp_path: Path) -> None:
+    with pytest.raises(mc.MshubConvertError) as caught:
+        mc.convert(tmp_path / "none.pth")
+    assert str(caught.value) == f"{caught.value.message} → {caught.value.remedy}"

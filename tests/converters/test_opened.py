@@ -58,7 +58,7 @@ def test_the_dialects_own_traits(opened: Open, save: Callable[..., Path], small_
     found = opened(save(small_arrays, "a.ckpt"))
     assert found.found.dialect.name == "mindcv"
     assert found.traits == SAME
-    assert found.traits_from == "the default of mindcv (mindcv); no record says otherwise"
+    assert found.traits_from == "the default of the dialect mindcv; no record says otherwise"
     (notice,) = found.notices
     assert notice.code == "traits"
     assert "stem_pool=same" in notice.line
@@ -132,6 +132,14 @@ def test_what_is_said_goes_first(opened: Open, save: Callable[..., Path], small_
 def test_what_is_said_needs_no_remark(opened: Open, save: Callable[..., Path], small_arrays: Arrays) -> None:
     found = opened(save(small_arrays, "a.ckpt"), traits={"stem_pool": "symmetric"})
     assert (found.traits, found.notices) == (SYMMETRIC, ())
+
+
+def test_a_record_is_not_overridden_in_silence(opened: Open, save: Callable[..., Path], small_arrays: Arrays) -> None:
+    path = save(small_arrays, "a.ckpt", {"schema": 1, "traits": SYMMETRIC.as_dict()})
+    found = opened(path, traits={"stem_pool": "same"})
+    assert found.traits == SAME
+    (notice,) = found.notices
+    assert notice.line == "stem_pool=same as said with --trait; the record in a.ckpt says symmetric"
 
 
 @pytest.mark.parametrize("traits", [{"stem_poll": "same"}, {"stem_pool": "odd"}, {"norm_eps": "zero"}])
