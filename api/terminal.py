@@ -85,7 +85,7 @@ def show_conversion(result: "Conversion") -> None:
         rows.add_row("licence", escape(str(licence)))
     if result.proof is None:
         rows.add_row("forward", "not run; add --verify")
-    console.print(rows)
+    _show(console, rows)
     _print_findings(console, "note", list(result.notices), "yellow")
     if result.proof is not None:
         show_proof(result.proof, to_stderr=True)
@@ -105,6 +105,17 @@ def _weights(result: "Conversion") -> str:
     if counters:
         parts.append(f"{counted(counters, 'BatchNorm counter')} kept in the record")
     return "; ".join(parts)
+
+
+def _show(console: "Console", table: "Table") -> None:
+    """Print a table; into a file or a pipe without the blanks that fill its rows."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.print(line.rstrip(), markup=False)
 
 
 def _columns(first: str, *others: str, justify: 'Literal["left", "right"]' = "left") -> "Table":
@@ -152,7 +163,7 @@ def show_plan(prepared: "Prepared") -> None:
             rows.add_row(how, f"{counted(len(names), 'tensor')}: {escape(', '.join(patterns[:6]))}{more}")
     if plan.dropped:
         rows.add_row("drop", f"{counted(len(plan.dropped), 'BatchNorm counter')}, values kept in the record")
-    console.print(rows)
+    _show(console, rows)
     _print_findings(console, "note", [finding.told for finding in plan.notices], "yellow")
     _print_findings(console, "problem", [finding.told for finding in plan.problems], "bold red")
     console.print("Nothing was written (--dry-run).")
@@ -180,7 +191,7 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
     rows = _rows()
     for label, text in proof.facts():
         rows.add_row(label, escape(text))
-    console.print(rows)
+    _show(console, rows)
     if proof.comparisons:
         columns = ("inputs", "source error", "target error", "worst ratio", "largest difference", "top-1")
         table = _columns(*columns, justify="right")
@@ -190,7 +201,7 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
                 item.label, f"{item.source_error:.2e}", f"{item.target_error:.2e}", f"[{style}]{_short(item.ratio)}[/]",
                 f"{item.max_abs:.1e} of {item.largest_logit:.3g}", f"{item.top1[0]}/{item.top1[1]}",
             )  # fmt: skip
-        console.print(table)
+        _show(console, table)
     _print_findings(console, "note", list(proof.notices), "yellow")
 
 
@@ -223,7 +234,7 @@ def show_inspection(found: "Inspection") -> None:
         )
         for item in record.get("sources", []):
             rows.add_row("source", escape(f"{item.get('name')}  sha256 {item.get('sha256', '')[:16] or '(none)'}…"))
-    console.print(rows)
+    _show(console, rows)
     _print_findings(console, "note", list(found.notices), "yellow")
     _print_findings(console, "problem", list(found.problems), "bold red")
 
@@ -238,7 +249,7 @@ def show_list(found: dict[str, Any]) -> None:
     rows = _rows()
     rows.add_row("sources", ", ".join(escape(item) for item in found["sources"]))
     rows.add_row("formats", ", ".join(f"{item['name']} ({item['title']})" for item in found["formats"]))
-    console.print(rows)
+    _show(console, rows)
     console.print()
     _table(console, ("dialect", "framework", "names of", "its own networks"), [
         (d["name"], d["framework"], d["title"], " ".join(f"{k}={d['traits'][k]}" for k in _TELLING_TRAITS))
@@ -259,4 +270,4 @@ def _table(console: "Console", columns: tuple[str, ...], rows: list[tuple[str, .
     table = _columns(*columns)
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    _show(console, table)

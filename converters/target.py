@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..mappings.dialects import Dialect, dialect
+from ..mappings.dialects import BUILTIN, Dialect, dialect
 from ..mappings.names import did_you_mean
 from .codecs import Codec, codec, codecs
 from .errors import UsageError
@@ -31,6 +31,10 @@ class Target:
 def parse_target(text: str, *, dtype: str | None = None) -> Target:
     """Read ``FORMAT[:DIALECT]``, such as ``ckpt`` or ``safetensors:mindcv``."""
     container, _, name = text.partition(":")
+    if container in BUILTIN:
+        own = next(key for key, framework in _FRAMEWORK.items() if framework == dialect(container).framework)
+        remedy = f"Say the container first: {own}:{container} or safetensors:{container}."
+        raise UsageError(f"{container} is a dialect, not a container", remedy=remedy)
     found = codec(container)
     chosen = dialect(name or _DEFAULT_DIALECT[found.name])
     needed = _FRAMEWORK.get(found.name)

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from ...mappings.dialects import BUILTIN
 from ...mappings.names import did_you_mean
 from ..errors import MalformedFileError, UsageError
 from ..splice import Piece
@@ -59,9 +58,6 @@ def codec(name: str) -> Codec:
     for candidate in codecs().values():
         if name == candidate.name or f".{name.removeprefix('.')}" in candidate.suffixes:
             return candidate
-    if name in BUILTIN:
-        holders = " or ".join(f"{container}:{name}" for container in ("ckpt", "pth", "safetensors"))
-        raise UsageError(f"{name} is a dialect, not a container", remedy=f"Say the container first: {holders}.")
     raise UsageError(f"unknown container {name!r}", remedy=did_you_mean(name, codecs()))
 
 
