@@ -163,6 +163,7 @@ def _proof(conversion: Prepared, staged: Staged, progress: Progress | None) -> "
     """Compare the written file, read as any user's file would be, with its source."""
     from mshub_convert.verify.prover import prove
 
-    written = open_source(Source(conversion.destination.name, staged.file, staged.file.stem, Origin("file")))
+    source = Source(conversion.destination.name, staged.file, staged.file.stem, Origin("file"))
+    written = open_source(source, dialect=conversion.target.dialect.reference)
     with closing(written):
         return prove(conversion.opened, written, progress=progress)

@@ -56,7 +56,25 @@ class TensorSpec:
         return self.size * DTYPES[self.dtype].itemsize
 
 
-class MappedFile:
+class Closing:
+    """Something to use in a ``with`` block, closed at its end."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Release what is held."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class MappedFile(Closing):
     """A file opened for reading and mapped into memory; its pages are the page cache's, not ours."""
 
     def __init__(self, path: Path) -> None:
@@ -92,14 +110,6 @@ class MappedFile:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +152,7 @@ class TensorRef:
 
 
 @dataclass(slots=True)
-class Checkpoint:
+class Checkpoint(Closing):
     """An opened file: its tensors by name, in file order, and what else it says.
 
     ``record`` is the embedded record of an earlier conversion, as parsed JSON; ``notes`` are things worth telling
@@ -175,11 +185,3 @@ class Checkpoint:
         """Close the file; references must not be read any more."""
         if self.file is not None:
             self.file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

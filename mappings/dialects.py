@@ -74,6 +74,11 @@ class Dialect:
     source: str
     lines: Lines = field(repr=False, compare=False)
 
+    @property
+    def reference(self) -> str:
+        """What :func:`dialect` takes to give this one: the name of a built-in, the path of a file."""
+        return self.name if self.name in BUILTIN else self.source
+
     def builds(self, target: Architecture) -> bool:
         """Whether the dialect's own library has this network (any class count)."""
         return target.name in self.models

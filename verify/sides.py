@@ -49,9 +49,7 @@ def library_side(opened: Opened, library: str) -> Side:
 def rebuilt_side(opened: Opened, naming: Dialect) -> Side:
     """The network built by us from its description, with the traits of the weights."""
     found = opened.found
-    network = GraphNetwork(
-        found.architecture, naming.name if naming.source == f"{naming.name}.toml" else naming.source, opened.traits
-    )
+    network = GraphNetwork(found.architecture, naming.reference, opened.traits)
     label = f"{found.architecture.name} built by mshub-convert with the weights' traits"
     return Side(opened, naming, network, _weights(opened, naming), label)
 

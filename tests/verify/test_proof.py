@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -243,3 +244,12 @@ def test_a_failed_verification_keeps_the_old_file(
     assert (tmp_path / "source.ckpt.failed").is_file()
     assert (tmp_path / "source.ckpt.failed.mshub.json").is_file()
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_dialect_of_the_users_is_proven_like_any(source_file: Path, tmp_path: Path) -> None:
+    text = resources.files("mshub_convert.mappings").joinpath("mindcv.toml").read_text(encoding="utf-8")
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace('name = "mindcv"', 'name = "mine"').replace('"classifier"', '"top"'), encoding="utf-8")
+    result = mc.convert(source_file, to=f"ckpt:{mine}", out=tmp_path / "mine.ckpt", verify=True)
+    assert result.proof
+    assert "top.weight" in mc.inspect(result.path).shapes
