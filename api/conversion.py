@@ -14,9 +14,7 @@ from mshub_convert.converters.pipeline import (
     Prepared,
     Progress,
     Staged,
-    check_destination,
     prepare,
-    refuse_problems,
     write,
 )  # fmt: skip
 from mshub_convert.converters.plan import Finding, Plan
@@ -130,8 +128,6 @@ def carry_out(
     conversion: Prepared, request: SourceRequest, *, verify: bool = False, progress: Progress | None = None
 ) -> Conversion:
     """Write what was prepared, check it, verify it if asked, and give it its final name."""
-    refuse_problems(conversion.plan)
-    check_destination(conversion)
     with write(conversion, progress) as staged:
         refuse = verify or conversion.options.strict
         # What only the bytes could tell goes first.

@@ -208,11 +208,16 @@ def sidecar_path(file: Path) -> Path:
 def stated_sha256(file: Path) -> str:
     """The sha256 that the sidecar beside a file gives for it; empty where there is none to read."""
     try:
-        output = (parse_record(sidecar_path(file).read_bytes()) or {}).get("output")
+        return _output_sha256(parse_record(sidecar_path(file).read_bytes())) or ""
     except OSError:
         return ""
+
+
+def _output_sha256(data: Mapping[str, Any] | None) -> str | None:
+    """What a sidecar says its file's sha256 is; None for something that is no sidecar of ours."""
+    output = (data or {}).get("output")
     stated = output.get("sha256") if isinstance(output, dict) else None
-    return stated if isinstance(stated, str) else ""
+    return stated if isinstance(stated, str) else None
 
 
 def read_sidecar(file: Path) -> tuple[dict[str, Any] | None, str]:
@@ -224,9 +229,8 @@ def read_sidecar(file: Path) -> tuple[dict[str, Any] | None, str]:
         data = parse_record(path.read_bytes())
     except OSError as error:
         return None, f"{path.name} cannot be read ({error.strerror}): ignored"
-    output = (data or {}).get("output")
-    stated = output.get("sha256") if isinstance(output, dict) else None
-    if data is None or not isinstance(stated, str):
+    stated = _output_sha256(data)
+    if data is None or stated is None:
         return None, f"{path.name} is not a record of ours: ignored"
     if not stated:
         return None, f"{path.name} has no sha256 (written with --no-check), so it may not belong to this file: ignored"
