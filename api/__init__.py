@@ -16,14 +16,18 @@ importlib.import_module(f"{__name__}.verify")
 globals().pop("verify", None)
 
 if TYPE_CHECKING:
+    from mshub_convert.cards import CardInspection, inspect_card
     from mshub_convert.conversion import Conversion, convert, plan
     from mshub_convert.inspection import Inspection, inspect
     from mshub_convert.loading import load_mindspore, load_torch
     from mshub_convert.mappings.errors import MshubConvertError
     from mshub_convert.naming import mapping, translate
+    from mshub_convert.repositories import RepositoryInspection, inspect_repository
     from mshub_convert.verification import Proof, verify
 
 _HOMES = {
+    "CardInspection": "cards",
+    "inspect_card": "cards",
     "Conversion": "conversion",
     "convert": "conversion",
     "plan": "conversion",
@@ -32,6 +36,8 @@ _HOMES = {
     "load_mindspore": "loading",
     "load_torch": "loading",
     "MshubConvertError": "mappings.errors",
+    "RepositoryInspection": "repositories",
+    "inspect_repository": "repositories",
     "mapping": "naming",
     "translate": "naming",
     "Proof": "verification",
@@ -40,8 +46,9 @@ _HOMES = {
 
 __version__ = "0.1.0"
 __all__ = [
-    "Conversion", "Inspection", "MshubConvertError", "Proof", "convert", "inspect", "load_mindspore", "load_torch",
-    "mapping", "plan", "translate", "verify",
+    "CardInspection", "Conversion", "Inspection", "MshubConvertError", "Proof", "RepositoryInspection", "convert",
+    "inspect", "inspect_card", "inspect_repository", "load_mindspore", "load_torch", "mapping", "plan",
+    "translate", "verify",
 ]  # fmt: skip
 
 

@@ -43,8 +43,21 @@ def _traits(_context: click.Context, parameter: click.Parameter, values: tuple[s
     return traits
 
 
+def _input_shape(_context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    sizes = value.split(",")
+    if not all(size.isascii() and size.isdigit() and len(size) < 7 for size in sizes):
+        raise click.BadParameter(f"{value!r} is not N,3,H,W, such as 1,3,224,224", param=parameter)
+    return tuple(map(int, sizes))
+
+
 def _trait_option(name: str, help_: str) -> Callable[[Any], Any]:
     return click.option(name, multiple=True, metavar="NAME=VALUE", callback=_traits, help=help_)
+
+
+def _runtime_option(name: str, help_: str) -> Callable[[Any], Any]:
+    return click.option(name, type=click.Choice(("torch", "mindspore", "onnxruntime")), help=help_)
 
 
 _weights = click.option("--weights", metavar="FILE", help="Use this file instead of downloading the model's weights.")
@@ -54,8 +67,23 @@ _init = click.option(
 _select = click.option(
     "--select", metavar="NAME", help="Which weights to take where a file holds several (state_dict_ema, ema)."
 )
+_classes = click.option(
+    "--classes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the first N classes and leave out the others, such as the unused one of model_zoo's 1001.",
+)
+_bn = click.option(
+    "--bn",
+    type=click.Choice(["identity", "calibrated"]),
+    default="identity",
+    help="What stands for BatchNorms that an ONNX source has folded away: identities, or statistics to train on with.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, also for errors.")
-_TO = "ckpt, pth or safetensors, and whose names the tensors take: see `mshub-convert list`."
+_TO = (
+    "ckpt, pth, safetensors, onnx or mindir, and whose names the tensors take: see `mshub-convert list`. "
+    "modelhub writes a repository of modelhub.ai around an ONNX file, into the folder -o."
+)
 _quiet = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary on stderr.")
 
 
@@ -75,6 +103,10 @@ def cli() -> None:
       timm:resnext50_32x4d            timm's default weights, downloaded
       timm:resnext50_32x4d.ra_in1k    one of its tags
       torchvision:resnext101_64x4d    torchvision's weights (.IMAGENET1K_V1 picks one)
+      mmcls:resnext50-32x4d_8xb32_in1k    a model of mmpretrain's index, by its name there or in mmcls 0.x
+      mshub:mindspore/1.9/resnext50_imagenet2012    the checkpoint of a card of MindSpore Hub; or the card's address
+      card.md                         a card on disk
+      modelhub:resnet-50              a model of modelhub.ai; or the folder of such a repository
       my_finetuned.pth                a file; its network and names are found out
 
     \b
@@ -110,6 +142,19 @@ def cli() -> None:
 @click.option(
     "--dtype", metavar="DTYPE", help="Round floating weights to float16 or bfloat16, or widen them to float32."
 )
+@_classes
+@_bn
+@click.option("--opset", type=int, metavar="N", help="The ONNX opset, 13 (default) to 21.")
+@click.option("--fold-bn", is_flag=True, help="ONNX: fold BatchNorm into the convolutions. Lossy: no way back.")
+@click.option(
+    "--input-shape",
+    metavar="N,3,H,W",
+    callback=_input_shape,
+    help="ONNX, MINDIR: fix the input, such as 1,3,224,224. Default: any number of pictures of any size.",
+)
+@click.option(
+    "--model-url", default="", metavar="URL", help="With --to modelhub: where its weight file will be downloaded from."
+)
 @click.option("--verify", is_flag=True, help="Run source and target and compare them before the file takes its name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
@@ -132,6 +177,12 @@ def convert(
     dialect: str | None,
     trait: dict[str, str],
     dtype: str | None,
+    classes: int | None,
+    bn: str,
+    opset: int | None,
+    fold_bn: bool,
+    input_shape: tuple[int, ...] | None,
+    model_url: str,
     verify: bool,
     dry_run: bool,
     overwrite: bool,
@@ -147,13 +198,15 @@ def convert(
     """
     from mshub_convert import conversion, terminal
     from mshub_convert.converters.pipeline import Options
+    from mshub_convert.converters.target import Form
     from mshub_convert.request import SourceRequest
 
-    request = SourceRequest(source, weights, init, trait, select, dialect)
+    request = SourceRequest(source, weights, init, trait, select, dialect, classes, bn)
+    form = Form(dtype, opset, fold_bn, input_shape, model_url)
     options = Options(overwrite=overwrite, check=not no_check, strict=strict, tool=conversion.TOOL)
     with (
         terminal.progress(enabled=not quiet) as progress,
-        conversion.prepared(request, to=to, out=out, dtype=dtype, options=options, progress=progress) as prepared,
+        conversion.prepared(request, to=to, out=out, form=form, options=options, progress=progress) as prepared,
     ):
         if dry_run:
             _show_plan(prepared, as_json=as_json)
@@ -186,8 +239,12 @@ def _show_plan(prepared: Any, *, as_json: bool) -> None:
 @_weights
 @_init
 @_select
+@_classes
+@_bn
 @_trait_option("--trait", "Say a graph trait of TARGET, where it has no record: stem_pool=symmetric.")
 @_trait_option("--source-trait", "Say a graph trait of SOURCE.")
+@_runtime_option("--runtime", "Run TARGET there instead of where it belongs, on a network built by us if need be.")
+@_runtime_option("--source-runtime", "The same for SOURCE.")
 @_json
 @_quiet
 def verify(
@@ -202,8 +259,9 @@ def verify(
 ) -> None:
     """Prove that TARGET is SOURCE: equal weights, and equal outputs on the same inputs.
 
-    SOURCE runs in its own library (timm, torchvision) where it has one, TARGET in its framework, each in a process
-    of its own; both are compared with a float64 run of the source. Exit code 0 is a pass or a warning, 4 is not.
+    SOURCE runs in its own library (timm, torchvision) where it has one, TARGET in its framework, an .onnx file in
+    ONNX Runtime, a .mindir in MindSpore, each in a process of its own; both are compared with a float64 run of the
+    source. Exit code 0 is a pass or a warning, 4 is not.
     """
     from mshub_convert import terminal, verification
 
@@ -219,14 +277,25 @@ def verify(
         raise SystemExit(4)
 
 
-@cli.command(short_help="Tell what a file holds.")
+@cli.command(short_help="Tell what a file holds, or what a card says.")
 @click.argument("file")
 @_select
 @_json
 def inspect(file: str, *, as_json: bool, select: str | None) -> None:
-    """Tell what a FILE holds: container, network, dialect, traits, record."""
-    from mshub_convert import inspection, terminal
+    """Tell what a FILE holds: container, network, dialect, traits, record; or what a card of MindSpore Hub says.
 
+    A card is meant by mshub:UID, its address or a .md file: its fields, its files, and its problems with their lines.
+    A repository of modelhub.ai is meant by modelhub:NAME or a folder.
+    """
+    from mshub_convert import inspection, terminal
+    from mshub_convert.converters.cards.locate import is_card
+
+    if is_card(file):
+        _inspect_card(file, as_json=as_json, select=select)
+        return
+    if file.startswith("modelhub:") or Path(file).is_dir():
+        _inspect_repository(file, as_json=as_json, select=select)
+        return
     found = inspection.inspect(file, select=select)
     if as_json:
         _print_json(found.as_dict())
@@ -236,11 +305,39 @@ def inspect(file: str, *, as_json: bool, select: str | None) -> None:
         raise SystemExit(3)
 
 
+def _inspect_repository(address: str, *, as_json: bool, select: str | None) -> None:
+    from mshub_convert import repositories, terminal
+
+    if select is not None:
+        raise click.UsageError("--select picks weights in a file, and a repository has none")
+    found = repositories.inspect_repository(address)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        terminal.show_repository(found)
+    if found.file is not None and (not found.file.network or found.file.problems):
+        raise SystemExit(3)
+
+
+def _inspect_card(card: str, *, as_json: bool, select: str | None) -> None:
+    from mshub_convert import cards, terminal
+
+    if select is not None:
+        raise click.UsageError("--select picks weights in a file, and a card has none")
+    found = cards.inspect_card(card)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        terminal.show_card(found)
+    if found.problems:
+        raise SystemExit(3)
+
+
 @cli.command(name="list", short_help="List formats, dialects, architectures, models.")
 @click.argument("what", default="")
 @_json
 def list_(what: str, *, as_json: bool) -> None:
-    """List formats, dialects and architectures; with `timm:` or `torchvision:`, their models."""
+    """List formats, dialects and architectures; with `timm:`, `torchvision:` or `mshub:`, their models."""
     from mshub_convert import listing, terminal
 
     found = listing.models(what) if what else listing.everything()

@@ -1,12 +1,13 @@
 """Convert a source to a file: the whole flow, with verification before the file takes its final name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mshub_convert import __version__
+from mshub_convert.converters.codecs import Described
 from mshub_convert.converters.errors import PlanError
 from mshub_convert.converters.opened import open_source
 from mshub_convert.converters.pipeline import (
@@ -20,7 +21,7 @@ from mshub_convert.converters.pipeline import (
 from mshub_convert.converters.plan import Finding, Plan
 from mshub_convert.converters.record import Record
 from mshub_convert.converters.sources import Origin, Source
-from mshub_convert.converters.target import output_path, parse_target
+from mshub_convert.converters.target import Form, output_path, parse_target
 from mshub_convert.mappings.names import counted
 from mshub_convert.request import SourceRequest
 
@@ -66,6 +67,12 @@ def convert(
     select: str | None = None,
     dialect: str | None = None,
     dtype: str | None = None,
+    classes: int | None = None,
+    bn: str = "identity",
+    opset: int | None = None,
+    fold_bn: bool = False,
+    input_shape: Sequence[int] | None = None,
+    model_url: str = "",
     overwrite: bool = False,
     check: bool = True,
     strict: bool = False,
@@ -74,16 +81,20 @@ def convert(
 ) -> Conversion:
     """Convert a model, a file, a live module or a state dict to a file.
 
-    ``to`` is ``FORMAT[:DIALECT]``: ``ckpt``, ``pth`` or ``safetensors``, and whose names the tensors take. ``out``
-    is a folder or a file name with the container's suffix (default: the model's name, here). ``dtype`` rounds to
-    ``float16`` or ``bfloat16``. ``check`` hashes, reads back and compares bit for bit. ``verify`` also runs source
-    and target; a failure leaves ``<name>.failed``. Other arguments as in :class:`SourceRequest`.
+    ``to`` is ``FORMAT[:DIALECT]``: ``ckpt``, ``pth``, ``safetensors``, ``onnx`` or ``mindir``, and whose names the
+    tensors take. ``out`` is a folder or a file name with the container's suffix (default: the model's name, here).
+    ``dtype`` rounds to ``float16`` or ``bfloat16``. For ONNX ``opset`` (13 to 21) and ``fold_bn`` (BatchNorm into
+    convolutions, lossy); for ONNX and MINDIR ``input_shape`` fixes (N, 3, H, W). ``check`` hashes, reads back and
+    compares bit for bit. ``verify`` also runs source and target; a failure leaves ``<name>.failed``. With
+    ``to="modelhub"`` ``out`` is the folder of a repository, and ``model_url`` where its weight file will be downloaded
+    from. Other arguments as in :class:`SourceRequest`.
 
     Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
     """
-    request = SourceRequest(source, weights, init, traits or {}, select, dialect)
+    request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
-    with prepared(request, to=to, out=out, dtype=dtype, options=options, progress=progress) as conversion:
+    form = Form(dtype, opset, fold_bn, None if input_shape is None else tuple(input_shape), model_url)
+    with prepared(request, to=to, out=out, form=form, options=options, progress=progress) as conversion:
         return carry_out(conversion, request, verify=verify, progress=progress)
 
 
@@ -97,13 +108,19 @@ def plan(
     select: str | None = None,
     dialect: str | None = None,
     dtype: str | None = None,
+    classes: int | None = None,
+    bn: str = "identity",
+    opset: int | None = None,
+    fold_bn: bool = False,
+    input_shape: Sequence[int] | None = None,
 ) -> Plan:
     """What :func:`convert` would do, without writing anything: steps, problems and notices.
 
     Step references read from the source's file; it is closed when this returns, so they tell but do not read.
     """
-    request = SourceRequest(source, weights, init, traits or {}, select, dialect)
-    with prepared(request, to=to, dtype=dtype) as found:
+    request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
+    form = Form(dtype, opset, fold_bn, None if input_shape is None else tuple(input_shape))
+    with prepared(request, to=to, form=form) as found:
         return found.plan
 
 
@@ -113,12 +130,12 @@ def prepared(
     *,
     to: str,
     out: str | Path | None = None,
-    dtype: str | None = None,
+    form: Form | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Prepared]:
     """A conversion planned and ready to be carried out, its source open; nothing is written."""
-    target = parse_target(to, dtype=dtype)
+    target = parse_target(to, form or Form())
     with request.open(progress) as opened:
         destination = output_path(None if out is None else str(out), target, opened.source.model)
         yield prepare(opened, target, destination, options or Options(tool=TOOL))
@@ -128,7 +145,11 @@ def carry_out(
     conversion: Prepared, request: SourceRequest, *, verify: bool = False, progress: Progress | None = None
 ) -> Conversion:
     """Write what was prepared, check it, verify it if asked, and give it its final name."""
-    with write(conversion, progress) as staged:
+    if conversion.target.publication is not None:
+        from mshub_convert.publishing import publish
+
+        return publish(conversion, conversion.target.publication, request, verify=verify, progress=progress)
+    with write(conversion, progress, export=_export) as staged:
         refuse = verify or conversion.options.strict
         # What only the bytes could tell goes first.
         findings = [*_non_finite(staged, refuse=refuse), *staged.findings, *conversion.plan.notices]
@@ -142,6 +163,13 @@ def carry_out(
             raise proof.failed(kept=staged.fail(extra))
         path = staged.commit(extra)
         return Conversion(path, staged.sha256, staged.nbytes, staged.record, notices, proof, request)
+
+
+def _export(network: Described) -> bytes:
+    """Have MindSpore export a network."""
+    from mshub_convert.verify.export import export_mindir
+
+    return export_mindir(network)
 
 
 def _non_finite(staged: Staged, *, refuse: bool) -> list[Finding]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mshub_convert.converters.codecs import codecs
+from mshub_convert.converters.publications import PUBLICATIONS, publication
 from mshub_convert.converters.sources import SCHEMES, resolver
 from mshub_convert.mappings.architectures import architecture, known
 from mshub_convert.mappings.dialects import BUILTIN, dialect, dialects_for
@@ -13,6 +14,7 @@ def everything() -> dict[str, Any]:
     return {
         "sources": [*(f"{scheme}:NAME" for scheme in SCHEMES), "FILE"],
         "formats": [{"name": c.name, "title": c.title, "suffixes": list(c.suffixes)} for c in codecs().values()],
+        "publications": [_publication(name) for name in PUBLICATIONS],
         "dialects": [_dialect(name) for name in BUILTIN],
         "architectures": [_architecture(name) for name in known()],
     }
@@ -23,6 +25,11 @@ def models(address: str) -> dict[str, Any]:
     scheme, _, prefix = address.partition(":")
     names = [name for name in resolver(scheme).names() if name.startswith(prefix)]
     return {"source": scheme, "models": [f"{scheme}:{name}" for name in names]}
+
+
+def _publication(name: str) -> dict[str, Any]:
+    found = publication(name)
+    return {"name": name, "title": found.title, "container": found.container, "weights": found.weights}
 
 
 def _dialect(name: str) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import refuse_problems
 from mshub_convert.converters.plan import make_plan
-from mshub_convert.mappings.dialects import dialect
+from mshub_convert.mappings.dialects import preferred_dialect
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.errors import MissingPackageError
 
@@ -18,9 +19,9 @@ def load_torch(
     """A ``torch.nn.Module`` in eval mode with the weights and traits of a file or source address.
 
     Input float32 (N, 3, H, W), output logits (N, classes). Its state dict has the names of the file if they are a
-    PyTorch dialect's, timm's otherwise. Needs torch.
+    PyTorch dialect's; otherwise timm's, or those of the first dialect that has names for the network. Needs torch.
     """
-    return _load("torch", "timm", SourceRequest(source, weights, init, traits or {}))
+    return _load("torch", SourceRequest(source, weights, init, traits or {}))
 
 
 def load_mindspore(
@@ -29,23 +30,30 @@ def load_mindspore(
     """A ``mindspore.nn.Cell`` in inference mode with the weights and traits of a file or source address.
 
     Input float32 (N, 3, H, W), output logits (N, classes). Its parameters have the names of the file if they are a
-    MindSpore dialect's, mindcv's otherwise. Needs mindspore.
+    MindSpore dialect's; otherwise mindcv's, or those of the first dialect that has names for the network. Needs
+    mindspore.
     """
-    return _load("mindspore", "mindcv", SourceRequest(source, weights, init, traits or {}))
+    return _load("mindspore", SourceRequest(source, weights, init, traits or {}))
 
 
-def _load(framework: str, fallback: str, request: SourceRequest) -> Any:
-    network = _networks(framework)
+def _load(framework: str, request: SourceRequest) -> Any:
+    _networks(framework)  # before anything is read
     with request.open() as opened:
         opened.checkpoint.check_sums()
-        found = opened.found
-        naming = found.dialect if found.dialect.framework == framework else dialect(fallback)
-        grounding = naming.ground(found.architecture)
-        plan = make_plan(opened.tensors, found, grounding, carried=opened.carried, dtype="float32")
-        refuse_problems(plan.with_findings(problems=opened.problems))
-        built = network.build(found.architecture.graph(opened.traits), grounding)
-        network.load(built, {step.target.spec.name: step.target.read() for step in plan.steps})
-        return built
+        return built_from(framework, opened)
+
+
+def built_from(framework: str, opened: Opened) -> Any:
+    """The network of an opened source in a framework, float32, with its weights and traits."""
+    network, found = _networks(framework), opened.found
+    own = found.dialect
+    naming = own if own.framework == framework else preferred_dialect(found.architecture, framework)
+    grounding = naming.ground(found.architecture)
+    plan = make_plan(opened.tensors, found, grounding, carried=opened.carried, dtype="float32")
+    refuse_problems(plan.with_findings(problems=opened.problems))
+    built = network.build(found.architecture.graph(opened.traits), grounding)
+    network.load(built, {step.target.spec.name: step.target.read() for step in plan.steps})
+    return built
 
 
 def _networks(framework: str) -> Any:

@@ -19,7 +19,9 @@ class SourceRequest:
 
     ``source`` is an address (``timm:resnext50_32x4d``), a path, a live module or a mapping of arrays; ``weights`` a
     file instead of the download; ``init`` ``calibrated[:SEED]``; ``traits`` override those found; ``select`` picks
-    one of several sets of weights in a file; ``dialect`` says the names instead of finding out.
+    one of several sets of weights in a file; ``dialect`` says the names instead of finding out; ``classes`` keeps
+    the first ones only, such as 1000 of model_zoo's 1001; ``bn`` is what stands for BatchNorms that an ONNX file has
+    folded away: ``identity``, or ``calibrated`` with statistics for further training.
     """
 
     source: Any
@@ -28,6 +30,8 @@ class SourceRequest:
     traits: Mapping[str, str] = field(default_factory=dict)
     select: str | None = None
     dialect: str | None = None
+    classes: int | None = None
+    bn: str = "identity"
 
     def resolve(self, scratch: Path, progress: Progress | None = None) -> Source:
         """The local weight file behind the source, in ``scratch`` if it has to be made."""
@@ -46,8 +50,19 @@ class SourceRequest:
         """The opened source; its scratch files are removed at the end."""
         with tempfile.TemporaryDirectory(prefix="mshub-convert-") as folder:
             source = self.resolve(Path(folder), progress)
-            opened = open_source(source, traits=self.traits, select=self.select, dialect=self.dialect)
+            opened = open_source(
+                source, traits=self.traits, select=self.select, dialect=self.dialect, classes=self.classes
+            )
             try:
-                yield opened
+                yield self._with_norms(opened)
             finally:
                 opened.close()
+
+    def _with_norms(self, opened: Opened) -> Opened:
+        if self.bn not in ("identity", "calibrated"):
+            raise UsageError(f"--bn {self.bn} is neither identity nor calibrated", remedy="Use one of them.")
+        if self.bn == "identity":
+            return opened
+        from mshub_convert.calibration import with_statistics
+
+        return with_statistics(opened)

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from mshub_convert.cards import CardInspection
     from mshub_convert.conversion import Conversion
     from mshub_convert.converters.pipeline import Prepared, Progress
     from mshub_convert.converters.plan import Plan
     from mshub_convert.inspection import Inspection
+    from mshub_convert.repositories import RepositoryInspection
     from mshub_convert.verify.proof import Proof
 
 _WIDE = 180
@@ -100,7 +102,7 @@ def _origin(origin: str) -> str:
 def _weights(result: "Conversion") -> str:
     record = result.record
     counters = sum(1 for entry in record.dropped if entry.values is not None)
-    parts = ["exact" if not record.operations else f"rounded as asked ({', '.join(record.operations)})"]
+    parts = ["exact" if not record.operations else f"changed as asked ({', '.join(record.operations)})"]
     parts.append("read back bit for bit" if record.read_back == "bit-exact" else "read-back skipped (--no-check)")
     if counters:
         parts.append(f"{counted(counters, 'BatchNorm counter')} kept in the record")
@@ -155,7 +157,7 @@ def show_plan(prepared: "Prepared") -> None:
     rows.add_row("from", escape(source_said.address) + _origin(source_said.origin.kind))
     rows.add_row("output", f"{escape(str(prepared.destination))} ({plan.nbytes / 1e6:.1f} MB)")
     rows.add_row("traits", " ".join(f"{k}={v}" for k, v in prepared.opened.traits.as_dict().items()))
-    for how in ("copy", "join", "split", "restore", "synthesise"):
+    for how in ("copy", "cut", "reshape", "join", "split", "fold", "restore", "synthesise"):
         names = [step.target.spec.name for step in plan.steps if step.how == how]
         if names:
             patterns = collapse(names)
@@ -239,6 +241,60 @@ def show_inspection(found: "Inspection") -> None:
     _print_findings(console, "problem", list(found.problems), "bold red")
 
 
+def show_card(found: "CardInspection") -> None:
+    """What a card says, and what is wrong with it."""
+    console, card = _console(to_stderr=False), found.card
+    console.print(f"[bold]{escape(card.title or card.uid)}[/]  {escape(card.uid or card.where)}")
+    rows = _rows()
+    for key, value in {**card.fields, **card.unknown}.items():
+        told = ", ".join(f"{name} {number:g}" for name, number in value.items()) if isinstance(value, dict) else value
+        rows.add_row(escape(key), escape("" if told is None else str(told)))
+    for asset in card.assets:
+        rows.add_row("asset", escape(f"{asset.name} ({asset.file_format or 'no format stated'}) {asset.link}"))
+        digest = asset.sha256 or "(none)"
+        rows.add_row("", f"sha256 {digest}{'' if asset.fully_checked or not asset.sha256 else '… (only its start)'}")
+    claims = found.claims
+    classes = f", {' or '.join(map(str, claims.classes))} classes" if claims.classes else ""
+    rows.add_row("claims", escape(f"{' or '.join(claims.architectures) or claims.network}{classes}"))
+    _show(console, rows)
+    _print_findings(console, "note", list(found.notices), "yellow")
+    _print_findings(console, "problem", list(found.problems), "bold red")
+
+
+def show_repository(found: "RepositoryInspection") -> None:
+    """What a repository of modelhub.ai says, and the weight file in it."""
+    console, said = _console(to_stderr=False), found.repository
+    config = said.config
+    console.print(f"[bold]{escape(config.meta.name)}[/]  {escape(said.where)}")
+    rows = _rows()
+    publication = config.as_dict().get("publication", {})
+    told = {
+        "id": config.id, **{key: value for key, value in config.as_dict()["meta"].items() if key != "name"},
+        **{key: value for key, value in config.as_dict()["model"].items() if key != "io"},
+        "publication": ", ".join(str(publication[key]) for key in ("title", "authors", "year") if publication.get(key)),
+        "network": said.architecture or "none of ours", "docker": said.init.docker_id, "license": said.licence,
+        "classes": f"{len(said.labels)} names, {said.labels[0]} to {said.labels[-1]}" if said.labels else "",
+        **config.unknown,
+    }  # fmt: skip
+    for key, value in told.items():
+        if value not in ("", None):
+            rows.add_row(escape(key), escape(str(value)))
+    for one in config.inputs:
+        limits = " x ".join(f"{limit.smallest}..{limit.largest or ''}" for limit in one.limits)
+        rows.add_row("input", escape(f"{one.name}: {', '.join(one.formats)}, {limits}"))
+    for output in config.outputs:
+        rows.add_row("output", escape(f"{output.name}: {output.type}"))
+    for external in said.init.files:
+        rows.add_row("file", escape(f"{external.path} from {external.url}"))
+    if said.preprocessing is not None:
+        before = said.preprocessing.as_dict()
+        rows.add_row("pictures", escape(", ".join(f"{key} {value}" for key, value in before.items())))
+    _show(console, rows)
+    _print_findings(console, "note", list(found.notices), "yellow")
+    if found.file is not None:
+        show_inspection(found.file)
+
+
 def show_list(found: dict[str, Any]) -> None:
     """Sources, formats, dialects and architectures, or the models of a source."""
     console = _console(to_stderr=False)
@@ -249,6 +305,7 @@ def show_list(found: dict[str, Any]) -> None:
     rows = _rows()
     rows.add_row("sources", ", ".join(escape(item) for item in found["sources"]))
     rows.add_row("formats", ", ".join(f"{item['name']} ({item['title']})" for item in found["formats"]))
+    rows.add_row("publications", ", ".join(f"{item['name']} ({item['title']})" for item in found["publications"]))
     _show(console, rows)
     console.print()
     _table(console, ("dialect", "framework", "names of", "its own networks"), [

@@ -8,9 +8,11 @@ from mshub_convert.conversion import Conversion
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Progress
+from mshub_convert.mappings.names import did_you_mean
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.proof import Proof
 from mshub_convert.verify.prover import prove
+from mshub_convert.verify.runtimes import RUNTIMES
 
 __all__ = ["Proof", "verify"]
 
@@ -24,24 +26,33 @@ def verify(
     traits: Mapping[str, str] | None = None,
     source_traits: Mapping[str, str] | None = None,
     select: str | None = None,
+    classes: int | None = None,
+    bn: str = "identity",
+    runtime: str | None = None,
+    source_runtime: str | None = None,
     progress: Progress | None = None,
 ) -> Proof:
     """Run source and target on the same inputs and compare them; the proof is true when they are one function.
 
     ``source`` is a :class:`~mshub_convert.Conversion` (then nothing else is needed), or what :func:`convert` takes;
     ``target`` a converted file. ``traits`` say those of the target where it has no record, ``source_traits`` those
-    of the source.
+    of the source; ``classes`` is how many of its classes the target keeps; ``bn`` is as it was for the conversion.
+    ``runtime`` (``torch``, ``mindspore``, ``onnxruntime``) runs the target there instead of where it belongs,
+    ``source_runtime`` the source.
     """
+    for name in (runtime, source_runtime):
+        if name is not None and name not in RUNTIMES:
+            raise UsageError(f"no runtime {name!r}", remedy=did_you_mean(name, RUNTIMES))
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
     else:
-        request = SourceRequest(source, weights, init, source_traits or {}, select)
+        request = SourceRequest(source, weights, init, source_traits or {}, select, classes=classes, bn=bn)
     if target is None:
         raise UsageError("verify needs a target file", remedy="Give the result of convert(), or a source and a target.")
     with SourceRequest(str(target), traits=traits or {}).open(progress) as other:
         _refuse_other_weights(request, other)
         with request.open(progress) as opened:
-            return prove(opened, other, progress=progress)
+            return prove(opened, other, runtime=runtime, source_runtime=source_runtime, progress=progress)
 
 
 def _refuse_other_weights(request: SourceRequest, target: Opened) -> None:

@@ -42,6 +42,10 @@ class EnvironmentError_(MshubConvertError):  # noqa: N801, N818 - EnvironmentErr
     exit_code = 5
 
 
+class NotOnServerError(EnvironmentError_):
+    """A server that answers, but has no such file."""
+
+
 class ReadBackError(MshubConvertError):
     """The written file does not hold what was meant to be written; it was removed. The disk is to blame, or a bug."""
 

@@ -1,17 +1,23 @@
 """Open a source: choose the set of weights, identify it, and find its traits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from ..mappings.architectures import architecture
+from ..mappings.architectures import Architecture, architecture
 from ..mappings.dialects import BUILTIN
 from ..mappings.identify import Identification, UnidentifiedError, identify
 from ..mappings.names import listed
 from ..mappings.traits import Traits
 from ..mappings.wrappers import wrapper_prefix
+from .claims import as_it_is
+from .classes import check_asked, told, too_many
 from .codecs import open_checkpoint
+from .decided_traits import decided, traits_shown
 from .errors import PlanError, UsageError, shown
 from .findings import Finding
+from .graphs.identify import identified, recovered_from
+from .graphs.recovered import Recovered
+from .openmmlab import Said, said_by
 from .record import NOTHING_CARRIED, Carried, carried, read_sidecar
 from .sources import Source
 from .tensors import Checkpoint, TensorRef
@@ -22,7 +28,9 @@ class Opened:
     """A source whose file is open and whose network is known.
 
     ``selected`` is the dotted path of the chosen weights inside a .pth; ``traits_from`` says in words where the
-    traits were found.
+    traits were found; ``classes`` are those that a target gets: all, or the first ones where the others are left out.
+    ``recovered`` is what was found in a file that holds the graph itself; ``operations`` were done to the tensors
+    since they were read.
     """
 
     source: Source
@@ -35,6 +43,19 @@ class Opened:
     carried: Carried
     problems: tuple[Finding, ...]
     notices: tuple[Finding, ...]
+    classes: int
+    recovered: Recovered | None = None
+    operations: tuple[str, ...] = ()
+
+    @property
+    def network(self) -> Architecture:
+        """The network that a target gets."""
+        return self.found.architecture.with_classes(self.classes)
+
+    @property
+    def folded(self) -> bool:
+        """Whether the file has BatchNorms folded into convolutions."""
+        return self.recovered is not None and self.recovered.folded > 0
 
     def close(self) -> None:
         """Close the file."""
@@ -47,61 +68,84 @@ def open_source(
     traits: Mapping[str, str] | None = None,
     select: str | None = None,
     dialect: str | None = None,
+    classes: int | None = None,
 ) -> Opened:
     """Open the file of a source; raises for files that cannot be read or are no network of ours.
 
     ``traits`` override all others by name; ``select`` picks a set of weights; ``dialect`` (a name or a TOML file)
-    says the names instead of finding out.
+    says the names instead of finding out; ``classes`` leaves out the last rows of the classifier.
     """
+    check_asked(classes)
     checkpoint = open_checkpoint(source.file)
     try:
-        return _open(source, checkpoint, traits or {}, select, dialect)
+        return _open(source, checkpoint, traits or {}, select, dialect, classes)
     except BaseException:
         checkpoint.close()
         raise
 
 
 def _open(
-    source: Source, checkpoint: Checkpoint, overrides: Mapping[str, str], select: str | None, dialect: str | None
+    source: Source,
+    checkpoint: Checkpoint,
+    overrides: Mapping[str, str],
+    select: str | None,
+    dialect: str | None,
+    classes: int | None,
 ) -> Opened:
     selected, tensors, prefix = _select(checkpoint, select)
-    shapes = {name: ref.spec.shape for name, ref in tensors.items()}
     wanted = dialect or source.dialect
-    try:
-        found = identify(shapes, dialects=(wanted,) if wanted else BUILTIN, select=prefix)
-    except UnidentifiedError as error:
-        raise PlanError(f"{source.file}: {error.message}", remedy=error.remedy or _UNIDENTIFIED) from None
+    recovered: Recovered | None = None
+    if checkpoint.graph is not None:
+        earlier = _earlier_record(source, checkpoint)[0].traits
+        recovered = recovered_from(checkpoint, checkpoint.graph, earlier.norm_eps if earlier else None)
+        found, tensors = identified(recovered, wanted)
+    else:
+        found = _identified(source, tensors, wanted, prefix)
     source, retrained = _without_facts_of_others(source, found)
+    source, contradicted = as_it_is(source, found)
     kept, complaints = _earlier_record(source, checkpoint)
+    stated = _stated(source, checkpoint, found, known=overrides if kept.traits is None else Traits().as_dict())
+    source = replace(source, facts={**source.facts, "training": stated.facts}) if stated.facts else source
     notices = [Finding("source", text) for text in source.notices]
-    notices += retrained
+    notices += [*retrained, *contradicted, *told(classes, source, found)]
     notices += [Finding("file", text) for text in checkpoint.notes]
     notices += [Finding("record", text) for text in complaints]
-    own = found.dialect
-    base, where = own.traits, f"the default of the dialect {own.name}; no record says otherwise"
-    if kept.traits is not None:
-        base, where = kept.traits, f"the record in {kept.where}"
-    result = base.with_values(overrides)
-    if overrides:
-        if kept.traits is not None:
-            changes = result.differences(base).items()
-            notices += [_overridden(name, ours, theirs, where) for name, (ours, theirs) in changes]
-        where = f"--trait, and {where}"
-    elif kept.traits is None and own.framework == "mindspore":
-        said = ", ".join(f"{name}={value}" for name, value in base.as_dict().items())
-        notices.append(Finding(
-            "traits", f"no record in the file: taking the traits of {own.name}'s own networks ({said})", (),
-            "If it was converted from PyTorch weights, say --trait stem_pool=symmetric.",
-        ))  # fmt: skip
-    problems = (*_broken_promise(source, found), *_not_the_models(source, kept))
-    return Opened(source, checkpoint, tensors, selected, found, result, where, kept, problems, tuple(notices))
+    notices += stated.notices
+    seen = recovered.traits if recovered is not None else traits_shown(checkpoint, found.dialect, kept)
+    notices += recovered.notices if recovered is not None else ()
+    traits = decided(
+        source, found.dialect, kept, overrides=overrides, configured=stated.traits, seen=seen
+    )  # fmt: skip
+    notices += traits.notices
+    problems = (*_broken_promise(source, found), *_not_the_models(source, kept), *too_many(classes, source, found))
+    held = found.architecture.classes
+    return Opened(
+        source, checkpoint, tensors, selected, found, traits.traits, traits.where, kept, problems, tuple(notices),
+        min(classes or held, held), recovered,
+    )  # fmt: skip
 
 
-def _overridden(name: str, said: object, before: object, where: str) -> Finding:
-    return Finding("trait-said", f"{name}={said} as said with --trait; {where} says {before}")
+def _identified(
+    source: Source, tensors: Mapping[str, TensorRef], wanted: str | None, prefix: str | None
+) -> Identification:
+    """What names and shapes say."""
+    shapes = {name: ref.spec.shape for name, ref in tensors.items()}
+    try:
+        return identify(shapes, dialects=(wanted,) if wanted else BUILTIN, select=prefix)
+    except UnidentifiedError as error:
+        raise PlanError(f"{source.file}: {error.message}", remedy=error.remedy or _UNIDENTIFIED) from None
 
 
-_UNIDENTIFIED = "Supported are ResNet and ResNeXt with bottleneck blocks; see `mshub-convert list`."
+def _stated(source: Source, checkpoint: Checkpoint, found: Identification, *, known: Collection[str]) -> Said:
+    """What a file of mmcls says of itself; others say nothing that we know how to read, graphs show it."""
+    if found.dialect.library != "mmpretrain" or checkpoint.graph is not None or checkpoint.traits:
+        return Said()
+    pretrained = source.origin.pretrained is True
+    name = source.file.name
+    return said_by(checkpoint.metadata, found.architecture, file=name, known=known, pretrained=pretrained)
+
+
+_UNIDENTIFIED = "See `mshub-convert list` for the networks that are converted."
 
 
 def _select(checkpoint: Checkpoint, select: str | None) -> tuple[str, Mapping[str, TensorRef], str | None]:
@@ -136,12 +180,12 @@ def _earlier_record(source: Source, checkpoint: Checkpoint) -> tuple[Carried, li
 
 def _broken_promise(source: Source, found: Identification) -> tuple[Finding, ...]:
     """What the address says against what the file holds."""
-    if source.architecture is None:
+    names = source.promises or ((source.architecture,) if source.architecture is not None else ())
+    promised = [architecture(name, classes=found.architecture.classes) for name in names]
+    if not promised or found.architecture in promised:
         return ()
-    promised = architecture(source.architecture, classes=found.architecture.classes)
-    if promised == found.architecture:
-        return ()
-    fact = f"{source.address} is {promised.name}, the file {source.file.name} holds {found.architecture.name}"
+    said = listed([network.name for network in promised], "or")
+    fact = f"{source.address} is {said}, the file {source.file.name} holds {found.architecture.name}"
     remedy = "Give the file that belongs to the model, or convert the file by its path."
     return (Finding("architecture", fact, (), remedy),)
 
@@ -162,7 +206,7 @@ def _without_facts_of_others(source: Source, found: Identification) -> tuple[Sou
 def _not_the_models(source: Source, kept: Carried) -> tuple[Finding, ...]:
     """Drawn weights, by their own record, that are said to be a model's."""
     drawn = kept.text("origin")
-    if source.origin.kind != "stated" or not drawn.startswith("calibrated"):
+    if source.origin.kind not in ("stated", "pretrained") or not drawn.startswith("calibrated"):
         return ()
     fact = f"{source.file.name} is said to be {source.address}, but the record in it says drawn weights ({drawn})"
     return (Finding("origin", fact, (), f"Convert the file by its path, or use --init {drawn}."),)

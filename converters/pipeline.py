@@ -1,37 +1,33 @@
 """The pipeline: plan, write to a temporary file, read back, and only then take the final name."""
 
-import contextlib
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
-from ..mappings.names import collapse, counted, listed
+from ..mappings.folding import Fold, folds
+from ..mappings.graph import Graph
+from ..mappings.names import collapse, counted
 from .background import RunningHash, Task
-from .codecs import EmbeddedRecord, open_checkpoint
-from .codecs.record_text import parse_record
-from .errors import MalformedFileError, PlanError, ReadBackError
+from .classes import cut_said
+from .codecs import Described, EmbeddedRecord, Exporter
+from .errors import PlanError
 from .findings import Finding
 from .opened import Opened
 from .plan import Plan, make_plan
-from .readback import check_tensors
+from .publications.folder import refuse_taken_folder
+from .readback import Meant, read_back
 from .record import Record, SourceFile, placeholder, sha256, sidecar_path, stated_sha256
 from .sources import Progress
 from .splice import splice
-from .staging import Staged, make_folder, refuse_taken, sync_file, temporary_path
+from .staging import Staged, Written, make_folder, refuse_taken, temporary_folder
 from .target import Target
+from .target_findings import dtype_problems, target_notices
 from .tensors import Checkpoint
 
 __all__ = [
     "Options", "Prepared", "Progress", "Staged", "check_destination", "prepare", "refuse_problems", "write",
 ]  # fmt: skip
-
-# How far the logits move when a network has the other trait: relative L2 at 224 pixels, measured with timm's
-# resnext50_32x4d and resnet50 and drawn weights (trained ones: 1e-2 for the pool).
-_TRAIT_EFFECT = {
-    "stem_pool": "by 1 to 3 %",
-    "padding": "by about 5 %",
-    "norm_eps": "by 0.05 % at 1e-4 and 0.5 % at 1e-3",
-    "bottleneck_stride": "by about 3 %",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +47,24 @@ class Prepared:
     opened: Opened
     target: Target
     plan: Plan
+    graph: Graph
+    folds: tuple[Fold, ...]
     destination: Path
     options: Options
 
 
 def prepare(opened: Opened, target: Target, destination: Path, options: Options) -> Prepared:
     """Make the plan; its problems are for the caller to look at, nothing is written."""
-    grounding = target.dialect.ground(opened.found.architecture)
-    plan = make_plan(opened.tensors, opened.found, grounding, carried=opened.carried, dtype=target.dtype)
+    network = opened.network
+    asked, target = target, target.for_network(network)
+    graph, grounding = target.ground(network, opened.traits)
+    removed = folds(network.graph(opened.traits)) if target.fold_bn else ()
+    plan = make_plan(opened.tensors, opened.found, grounding, carried=opened.carried, dtype=target.dtype, folds=removed)
     plan = plan.with_findings(
-        problems=(*opened.problems, *_dtype_problems(plan, target)),
-        notices=(*opened.notices, *_target_notices(opened, target)),
+        problems=(*opened.problems, *dtype_problems(plan, target)),
+        notices=(*opened.notices, *target_notices(opened, asked, target)),
     )
-    return Prepared(opened, target, plan.strict() if options.strict else plan, destination, options)
-
-
-def _dtype_problems(plan: Plan, target: Target) -> list[Finding]:
-    unsupported = {step.target.spec.dtype for step in plan.steps} - target.codec.dtypes
-    if not unsupported:
-        return []
-    return [Finding("dtype", f"{target.codec.title} cannot hold {listed(sorted(unsupported))}")]
-
-
-def _target_notices(opened: Opened, target: Target) -> list[Finding]:
-    network, library = opened.found.architecture, target.dialect.library
-    loader = "load_mindspore" if target.framework == "mindspore" else "load_torch"
-    if not target.dialect.builds(network):
-        return [Finding(
-            "extension", f"{library} has no {network.name}: the names extend {target.dialect.name}'s convention", (),
-            f"The file loads with mshub_convert.{loader}, not in {library}'s own network.",
-        )]  # fmt: skip
-    return [
-        Finding(
-            f"library-{trait}",
-            f"these weights need {trait}={ours}, {library}'s own {network.name} has {theirs}: there they load, but"
-            f" compute something else (the logits move {_TRAIT_EFFECT[trait]})",
-            (),
-            f"Load the file with mshub_convert.{loader}, which builds the network with the weights' traits.",
-        )
-        for trait, (ours, theirs) in opened.traits.differences(target.dialect.traits).items()
-    ]
+    return Prepared(opened, target, plan.strict() if options.strict else plan, graph, removed, destination, options)
 
 
 def refuse_problems(plan: Plan) -> None:
@@ -115,48 +89,92 @@ def check_destination(prepared: Prepared) -> None:
 def refuse_taken_name(prepared: Prepared) -> None:
     """What of ``check_destination`` can be told without making a folder, for ``--dry-run``."""
     options, source = prepared.options, prepared.opened.source.file
+    if prepared.target.publication is not None:
+        weights = prepared.target.publication.weights
+        refuse_taken_folder(publication_folder(prepared), weights, source=source, overwrite=options.overwrite)
+        return
     refuse_taken(prepared.destination, source=source, overwrite=options.overwrite)
 
 
-def write(prepared: Prepared, progress: Progress | None = None) -> Staged:
-    """Carry out a plan without problems: write, hash, read back, compare."""
+def publication_folder(prepared: Prepared) -> Path:
+    """The folder of a publication, of which the destination is a file."""
+    publication = prepared.target.publication
+    depth = len(Path(publication.weights).parts) if publication is not None else 1
+    return prepared.destination.parents[depth - 1]
+
+
+def write(prepared: Prepared, progress: Progress | None = None, *, export: Exporter | None = None) -> Staged:
+    """Carry out a plan without problems: write, hash, read back, compare.
+
+    ``export`` is for containers that only their framework can make.
+    """
+    progress = progress or (lambda *_: None)
     refuse_problems(prepared.plan)
+    described = _described(prepared)
+    if prepared.target.codec.exported_by:  # first of all: the framework may be missing
+        refuse_taken_name(prepared)
+        described = _exported(prepared, described, export, progress)
     check_destination(prepared)
-    temporary = temporary_path(prepared.destination, prepared.target.codec.suffixes[0])
+    folder = temporary_folder(prepared.destination)
     try:
-        return _write(prepared, temporary, progress or (lambda *_: None))
+        return _write(prepared, described, folder, progress)
     except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _write(prepared: Prepared, temporary: Path, progress: Progress) -> Staged:
-    check = prepared.options.check
+def _exported(prepared: Prepared, described: Described, export: Exporter | None, progress: Progress) -> Described:
+    """The network with what its framework exports."""
+    codec = prepared.target.codec
+    if export is None:
+        raise TypeError(f"{codec.title} is made of {codec.exported_by}'s own export: give an exporter")
+    progress(f"exporting with {codec.exported_by}", 0, None)
+    return replace(described, exported=export(described))
+
+
+def _write(prepared: Prepared, described: Described, folder: Path, progress: Progress) -> Staged:
+    check, destination, codec = prepared.options.check, prepared.destination, prepared.target.codec
     source = _CheckedSource(prepared.opened.checkpoint) if check else None
 
     def record() -> Record:
-        return _record(prepared, source.sha256() if source else "")
+        return _record(prepared, source.sha256() if source else ())
 
-    draft = _record(prepared, placeholder() if source else "")
+    count = len(prepared.opened.checkpoint.files)
+    draft = _record(prepared, (placeholder(),) * count if source else ())
     embedded = EmbeddedRecord(draft.as_bytes(), lambda: record().as_bytes())
     tensors = [step.target for step in prepared.plan.steps]
-    pieces = prepared.target.codec.layout(tensors, embedded, framework=prepared.target.framework)
+    pieces = codec.layout(tensors, embedded, framework=prepared.target.framework, network=described)
     done, total = 0, prepared.plan.nbytes
 
     def moved(count: int) -> None:
         nonlocal done
         done += count
-        progress(f"writing {prepared.destination.name}", done, total)
+        progress(f"writing {destination.name}", done, total)
 
-    output = RunningHash() if check else None
-    nbytes = splice(temporary, pieces, progress=moved, sync=not check, in_order=output.feed if output else None)
+    made: list[tuple[str, int, RunningHash | None]] = []
+    for end, parts in {**codec.beside(tensors), "": pieces}.items():
+        digest = RunningHash() if check else None
+        name = destination.name + end
+        nbytes = splice(
+            folder / name, parts, progress=moved, sync=not check, in_order=digest.feed if digest else None
+        )  # fmt: skip
+        made.append((name, nbytes, digest))
     said = record()
-    non_finite = _read_back(temporary, prepared.plan, said, progress) if check else ()
-    digest = output.result() if output else ""
+    non_finite = _read_back(prepared, folder / destination.name, said, progress) if check else ()
+    *beside, output = [
+        Written(folder / name, nbytes, digest.result() if digest else "") for name, nbytes, digest in made
+    ]
     return Staged(
-        temporary, prepared.destination, prepared.options.overwrite, said, digest, nbytes, non_finite,
-        _changed(prepared, said),
+        output, tuple(beside), destination, prepared.options.overwrite, said, non_finite, _changed(prepared, said)
+    )  # fmt: skip
+
+
+def _described(prepared: Prepared) -> Described:
+    """The network, for containers that hold the graph."""
+    target, network = prepared.target, prepared.opened.network
+    return Described(
+        network.name, network.classes, prepared.graph, prepared.plan.target, prepared.destination.name,
+        prepared.options.tool, target.opset, prepared.opened.traits, target.input_shape,
     )  # fmt: skip
 
 
@@ -173,43 +191,42 @@ def _changed(prepared: Prepared, record: Record) -> tuple[Finding, ...]:
 
 
 class _CheckedSource:
-    """The sha256 of the source's file and a look at its own checksums, taken while its bytes are moved."""
+    """The sha256 of the source's files and a look at its own checksums, taken while its bytes are moved."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._hash = Task(lambda: sha256(checkpoint.file) if checkpoint.file else "", name="source-sha256")
+        self._hash = Task(lambda: tuple(map(sha256, checkpoint.files)), name="source-sha256")
         self._check = Task(checkpoint.check_sums, name="source-checksums")
 
-    def sha256(self) -> str:
+    def sha256(self) -> tuple[str, ...]:
         """Wait for both; raises ``MalformedFileError`` when the file's checksums do not fit it."""
         self._check.result()
         return self._hash.result()
 
 
-def _read_back(temporary: Path, plan: Plan, record: Record, progress: Progress) -> tuple[str, ...]:
-    """Compare the written file with the source and see it on the disk; returns the names that hold NaN or Inf."""
-    try:
-        written = open_checkpoint(temporary)
-    except MalformedFileError as error:
-        raise ReadBackError(f"the output cannot be read back, and was removed: {error.message}") from error
-    with written:
-        synced = Task(lambda: sync_file(temporary), name="output-sync")
-        if written.record != parse_record(record.as_bytes()):
-            raise ReadBackError("the record in the output is not the one meant for it, as read back; it was removed")
-        non_finite = check_tensors(plan, written, progress)
-        synced.result()
-        return non_finite
+def _read_back(prepared: Prepared, file: Path, record: Record, progress: Progress) -> tuple[str, ...]:
+    """Compare the written file with the source; returns the names that hold NaN or Inf."""
+    opened = prepared.opened
+    meant = Meant(prepared.plan, record, opened.network, opened.traits, prepared.folds)
+    return read_back(file, meant, progress)
 
 
-def _record(prepared: Prepared, source_sha256: str) -> Record:
+def _record(prepared: Prepared, digests: tuple[str, ...]) -> Record:
     """What the output says of itself; a source that is a mere file passes on what its own record says."""
     opened, plan, target, source = prepared.opened, prepared.plan, prepared.target, prepared.opened.source
-    earlier, file = opened.carried, opened.checkpoint.file
-    this = SourceFile(source.file.name, opened.checkpoint.container, file.size if file else 0, source_sha256)
+    earlier, files = opened.carried, opened.checkpoint.files
+    these = tuple(
+        SourceFile(file.path.name, opened.checkpoint.container, file.size, digest)
+        for file, digest in zip(files, digests or repeat(""), strict=False)
+    )
     passed_on = source.origin.kind in ("file", "memory") and bool(earlier.data)
-    casts = {f"{step.cast} → {step.target.spec.dtype}" for step in plan.steps if step.cast}
+    operations = {f"{step.cast} → {step.target.spec.dtype}" for step in plan.steps if step.cast}
+    if target.fold_bn:
+        operations.add("BatchNorm folded into convolutions in float64, rounded once")
+    held = opened.found.architecture.classes
+    cut = (cut_said(held, opened.classes),) if opened.classes < held else ()
     return Record(
         tool=prepared.options.tool,
-        architecture=opened.found.architecture.as_dict(),
+        architecture=opened.network.as_dict(),
         dialect=target.dialect.name,
         container=target.codec.name,
         traits=opened.traits.as_dict(),
@@ -217,10 +234,11 @@ def _record(prepared: Prepared, source_sha256: str) -> Record:
         pretrained=earlier.pretrained if passed_on else source.origin.pretrained,
         address=earlier.text("address") if source.origin.kind in ("file", "memory") else source.address,
         facts=dict(earlier.facts if passed_on else source.facts),
-        sources=(*earlier.sources, this),
+        sources=(*earlier.sources, *these),
         dropped=plan.dropped,
         synthesised=tuple(collapse(plan.synthesised)),
-        operations=(*earlier.texts("operations"), *sorted(casts)),
+        operations=(*earlier.texts("operations"), *opened.operations, *cut, *sorted(operations)),
+        input_shape=target.input_shape or (),
         notices=tuple(finding.line for finding in plan.notices),
         read_back="bit-exact" if prepared.options.check else "not done (--no-check)",
     )

@@ -10,10 +10,13 @@ from functools import partial
 import numpy as np
 
 from ..mappings.dialects import Grounding, Slot
+from ..mappings.folding import BIAS, KERNEL, Fold
 from ..mappings.graph import Parameter
 from ..mappings.identify import Identification
 from ..mappings.names import counted, listed
+from .classes import first_rows, shortened
 from .findings import Finding, Misshapen, Mistyped, misshapen, missing, mistyped, unexpected
+from .folding import FoldedParts
 from .record import Carried, Dropped
 from .rounding import common_dtype, holds, round_to
 from .tensors import FLOATS, Array, Extent, TensorRef, TensorSpec
@@ -27,8 +30,9 @@ COUNTER_REASON = "BatchNorm counter; the target's BatchNorm has none"
 class Step:
     """One tensor of the target and where its bytes come from.
 
-    ``how`` is ``copy``, ``join`` (split kernels put together), ``split``, ``restore`` (from a record) or
-    ``synthesise``; ``cast`` names the dtypes it had before, if others.
+    ``how`` is ``copy``, ``cut`` (without its last rows), ``reshape`` (the same bytes), ``join`` (split kernels put
+    together), ``split``, ``fold``, ``restore`` (from a record) or ``synthesise``; ``cast`` names the dtypes it had
+    before, if others.
     """
 
     key: str
@@ -84,20 +88,27 @@ def make_plan(
     *,
     carried: Carried,
     dtype: str | None = None,
+    folds: Sequence[Fold] = (),
 ) -> Plan:
     """Join source and target on the canonical key.
 
-    ``dtype`` casts all floating tensors (a declared lossy operation where it narrows). All problems are collected.
+    ``dtype`` casts all floating tensors (a declared lossy operation where it narrows); ``folds`` are the BatchNorms
+    that a folded target has in its convolutions (lossy too). All problems are collected.
     """
     work = _Work()
     source = found.grounding
     present = {name: tensors[full] for name, full in found.names.items()}
     parts = {key: _source_parts(slot, present, work) for key, slot in source.slots.items()}
+    shorter = shortened(source, target)
+    parts |= {key: first_rows(parts[key], rows) for key, rows in shorter.items()}
+    into = {fold.conv: fold for fold in folds}
     steps: list[Step] = []
     for key, slot in target.slots.items():
         held = parts.get(key)
-        if held:
-            steps += _steps(slot, held, dtype)
+        if slot.parameter.leaf in (KERNEL, BIAS):
+            steps += _folded_steps(slot, into[slot.parameter.module], source, parts, dtype)
+        elif held:
+            steps += _steps(slot, held, dtype, cut=key in shorter)
         elif slot.parameter.leaf == "count":
             steps.append(_counter_step(slot, carried, work))
     for parameter in target.unnamed:
@@ -137,10 +148,12 @@ def _source_parts(slot: Slot, present: Mapping[str, TensorRef], work: _Work) -> 
     return parts if len(parts) == len(slot.names) else []
 
 
-def _steps(slot: Slot, parts: Sequence[TensorRef], dtype: str | None) -> list[Step]:
+def _steps(slot: Slot, parts: Sequence[TensorRef], dtype: str | None, *, cut: bool = False) -> list[Step]:
     """Cut the source's bytes for this parameter into the target's tensors, cast to ``dtype`` where one is given."""
     count = len(slot.names)
-    how = "join" if len(parts) > count else "split" if count > len(parts) else "copy"
+    how = "join" if len(parts) > count else "split" if count > len(parts) else "cut" if cut else "copy"
+    if how == "copy" and any(part.spec.shape != slot.shape for part in parts):
+        how = "reshape"
     wanted = dtype if slot.parameter.leaf != "count" else None
     steps = []
     for index, name in enumerate(slot.names):
@@ -154,6 +167,30 @@ def _steps(slot: Slot, parts: Sequence[TensorRef], dtype: str | None) -> list[St
         names = tuple(part.spec.name for part in own)
         steps.append(Step(slot.parameter.key, TensorRef(spec, extents, compute), names, how, cast))
     return steps
+
+
+def _folded_steps(
+    slot: Slot, fold: Fold, source: Grounding, parts: Mapping[str, Sequence[TensorRef]], dtype: str | None
+) -> list[Step]:
+    """The folded kernel or bias of a convolution; nothing when a tensor of it is missing, which is noted elsewhere."""
+    keys = {leaf: f"{fold.norm}.{leaf}" for leaf in ("scale", "shift", "mean", "var")}
+    keys["kernel"] = f"{fold.conv}.kernel"
+    if not all(parts.get(key) for key in keys.values()):
+        return []
+    refs = {leaf: _whole(source.slots[key].parameter, parts[key]) for leaf, key in keys.items()}
+    folded = FoldedParts(fold, refs)
+    into = dtype or refs["kernel"].spec.dtype
+    compute = partial(folded.kernel if slot.parameter.leaf == KERNEL else folded.bias, into)
+    target = TensorRef(TensorSpec(slot.names[0], slot.shape, into), None, compute)
+    names = tuple(part.spec.name for key in keys.values() for part in parts[key])
+    return [Step(slot.parameter.key, target, names, "fold")]
+
+
+def _whole(parameter: Parameter, parts: Sequence[TensorRef]) -> TensorRef:
+    """A parameter that may be split, as one tensor."""
+    dtype = common_dtype({part.spec.dtype for part in parts})
+    spec = TensorSpec(parameter.key, parameter.shape, dtype)
+    return TensorRef(spec, None, partial(_compute, tuple(parts), 0, 1, dtype))
 
 
 def _share(parts: Sequence[TensorRef], index: int, count: int) -> tuple[tuple[TensorRef, ...], int, int]:
@@ -226,6 +263,10 @@ def _notices(work: _Work, found: Identification, steps: Sequence[Step], dtype: s
     if work.synthesised:
         fact = f"{counted(len(work.synthesised), 'BatchNorm counter')} not in the source, set to 0"
         yield Finding("synthesised", fact, tuple(work.synthesised))
+    folded = sum(step.how == "fold" and step.key.endswith(KERNEL) for step in steps)
+    if folded:
+        fact = f"{counted(folded, 'BatchNorm')} folded into convolutions, in float64 and rounded once: lossy, as asked"
+        yield Finding("fold", fact, (), "Keep the source: scale, shift, mean and variance cannot be had back.")
     floats = [step for step in steps if step.target.spec.dtype in FLOATS]
     if dtype:
         held = {cast for step in floats for cast in step.cast.split(" and ") if cast}

@@ -1,17 +1,28 @@
 """Read the written file back and compare it with the source, bit for bit; look for NaN and Inf on the way."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 
+from ..mappings.architectures import Architecture
+from ..mappings.folding import BIAS, KERNEL, Fold
 from ..mappings.names import listed
+from ..mappings.traits import Traits
 from .background import Task
-from .errors import ReadBackError
+from .codecs import open_checkpoint
+from .codecs.record_text import parse_record
+from .errors import MalformedFileError, ReadBackError
+from .graphs.foreign import ForeignGraph
+from .graphs.identify import recovered_from
 from .plan import Plan, Step
+from .record import Record
 from .sources import Progress
+from .staging import sync_file
 from .tensors import FLOATS, Checkpoint, Extent, TensorRef
 
 Bytes = npt.NDArray[np.uint8]
@@ -21,6 +32,54 @@ _STEP = 1 << 20
 # Exponent bits of a float, all set in NaN and Inf.
 _EXPONENT = {"float16": (np.uint16, 0x7C00), "bfloat16": (np.uint16, 0x7F80), "float32": (np.uint32, 0x7F800000),
              "float64": (np.uint64, 0x7FF0000000000000)}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a written file must hold: the tensors of a plan, the record, and where it holds a graph, the network."""
+
+    plan: Plan
+    record: Record
+    network: Architecture
+    traits: Traits
+    folds: tuple[Fold, ...] = ()
+
+
+def read_back(file: Path, meant: Meant, progress: Progress) -> tuple[str, ...]:
+    """Compare a written file with what was meant and see it on the disk; returns the names that hold NaN or Inf.
+
+    Raises ReadBackError.
+    """
+    try:
+        written = open_checkpoint(file)
+    except MalformedFileError as error:
+        raise ReadBackError(f"the output cannot be read back, and was removed: {error.message}") from error
+    with written:
+        synced = Task(lambda: sync_file(file), name="output-sync")
+        if written.record != parse_record(meant.record.as_bytes()):
+            raise ReadBackError("the record in the output is not the one meant for it, as read back; it was removed")
+        if written.graph is not None:
+            _check_graph(written, written.graph, meant)
+        traits = meant.traits.as_dict()
+        wrong = [f"{name}={value}" for name, value in written.traits.items() if traits[name] != value]
+        if wrong:
+            fact = f"the graph in the output has {listed(wrong)}, which was not meant, as read back; it was removed"
+            raise ReadBackError(fact, remedy="This is a bug: please report it.")
+        non_finite = check_tensors(meant.plan, written, progress)
+        synced.result()
+        return non_finite
+
+
+def _check_graph(written: Checkpoint, graph: ForeignGraph, meant: Meant) -> None:
+    """See by structure alone that the network in the file is the one meant, each tensor in its place."""
+    found = recovered_from(written, graph, meant.traits.norm_eps)
+    names = {key: slot.names for key, slot in meant.plan.target.slots.items()}
+    for fold in meant.folds:
+        names[f"{fold.conv}.kernel"] = names.pop(f"{fold.conv}.{KERNEL}")
+        names[f"{fold.norm}.shift"] = names.pop(f"{fold.conv}.{BIAS}")
+    placed = {key: held for key, held in found.names.items() if held}
+    if (found.architecture, found.traits, placed) != (meant.network, meant.traits, names):
+        raise ReadBackError("the graph in the output is not the one meant, as read back; it was removed")
 
 
 def check_tensors(plan: Plan, written: Checkpoint, progress: Progress) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ class Record:
     dropped: tuple[Dropped, ...] = ()
     synthesised: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
     read_back: str = "bit-exact"
     schema: int = SCHEMA

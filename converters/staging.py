@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,63 +62,98 @@ def _exists(destination: Path) -> UsageError:
     return UsageError(f"{destination} exists", remedy="Use --overwrite to replace it, or give another -o.")
 
 
-def temporary_path(destination: Path, suffix: str) -> Path:
-    """A name in the output's folder that nothing has yet."""
-    return destination.with_name(f".mshub-convert-{os.urandom(8).hex()}{suffix}")
+def temporary_folder(destination: Path) -> Path:
+    """A new folder beside an output, where its files can have their final names while they are checked."""
+    folder = destination.with_name(f".mshub-convert-{os.urandom(8).hex()}")
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise write_error(destination, error) from error
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A finished file in the temporary folder; ``sha256`` is empty where checks were left out."""
+
+    path: Path
+    nbytes: int
+    sha256: str
+
+    def as_dict(self, name: str) -> dict[str, Any]:
+        """What the sidecar says of it."""
+        return {"name": name, "bytes": self.nbytes, "sha256": self.sha256}
 
 
 @dataclass(slots=True)
 class Staged:
-    """A file written and checked under a temporary name, waiting for its final one.
+    """Files written and checked in a folder of their own, waiting for their final place.
 
-    ``findings`` are what showed while the bytes went by. ``sha256`` is empty and ``non_finite`` unknown (empty) where
-    checks were left out. Leaving the ``with`` block without ``commit`` or ``fail`` removes the file.
+    ``output`` is the file asked for, ``beside`` what it keeps tensors in, if anything. ``findings`` are what showed
+    while the bytes went by; ``non_finite`` is unknown (empty) where checks were left out. Leaving the ``with`` block
+    removes the folder and what is still in it.
     """
 
-    file: Path
+    output: Written
+    beside: tuple[Written, ...]
     destination: Path
     overwrite: bool
     record: Record
-    sha256: str
-    nbytes: int
     non_finite: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
-    _done: bool = field(default=False)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._done:
-            self.file.unlink(missing_ok=True)
+        shutil.rmtree(self.file.parent, ignore_errors=True)
+
+    @property
+    def file(self) -> Path:
+        """The output, where it is now."""
+        return self.output.path
+
+    @property
+    def sha256(self) -> str:
+        """The output's; empty where checks were left out."""
+        return self.output.sha256
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(written.nbytes for written in (self.output, *self.beside))
 
     def commit(self, extra: Mapping[str, Any] | None = None) -> Path:
-        """Give the file its final name and write the sidecar, with ``extra`` (such as a verification) in it."""
-        return self._settle(self.destination, self.overwrite, extra or {})
+        """Give the files their final names and write the sidecar, with ``extra`` (such as a verification) in it."""
+        return self._settle("", self.overwrite, extra or {})
 
     def fail(self, extra: Mapping[str, Any] | None = None) -> Path:
-        """Keep the file as ``<name>.failed``, leaving an old file of the final name as it is."""
-        return self._settle(self.destination.with_name(self.destination.name + ".failed"), True, extra or {})
+        """Keep the files as ``<name>.failed``, leaving old files of the final names as they are."""
+        return self._settle(".failed", True, extra or {})
 
-    def _settle(self, destination: Path, overwrite: bool, extra: Mapping[str, Any]) -> Path:
-        output = {"name": destination.name, "bytes": self.nbytes, "sha256": self.sha256}
-        sidecar = self.file.with_name(self.file.name + ".json")
+    def _settle(self, suffix: str, overwrite: bool, extra: Mapping[str, Any]) -> Path:
+        folder = self.destination.parent
+        destination = folder / f"{self.destination.name}{suffix}"
+        sidecar = self.file.parent / "sidecar.json"
+        output = self.output.as_dict(destination.name)
+        if self.beside:
+            output["beside"] = [written.as_dict(f"{written.path.name}{suffix}") for written in self.beside]
         try:
             sidecar.write_bytes(self.record.sidecar(output, extra))
-            if overwrite:
-                self.file.replace(destination)
-            else:
-                _take_new_name(self.file, destination)
-            self._done = True
-            # Last: a stop in between leaves a sidecar whose sha256 says that it is not this file's.
+            # The file asked for goes last: where it is, what it points to is too.
+            for written in (*self.beside, self.output):
+                name = folder / f"{written.path.name}{suffix}"
+                if overwrite:
+                    written.path.replace(name)
+                else:
+                    _take_new_name(written.path, name)
+            # A stop in between leaves a sidecar whose sha256 says that it is not this file's.
             sidecar.replace(sidecar_path(destination))
-            _sync_folder(destination.parent)
-        except FileExistsError:
-            raise _exists(destination) from None
+            _sync_folder(folder)
+        except FileExistsError as error:
+            raise _exists(Path(error.filename2 or error.filename or destination)) from None
         except OSError as error:
             raise write_error(destination, error) from error
-        finally:
-            sidecar.unlink(missing_ok=True)
         return destination
 
 

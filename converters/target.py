@@ -1,41 +1,92 @@
 """The target of a conversion: container, dialect, dtype, and the file it becomes."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..mappings.dialects import BUILTIN, Dialect, dialect
+from ..mappings.architectures import Architecture
+from ..mappings.dialects import BUILTIN, Dialect, Grounding, dialect, preferred_dialect
+from ..mappings.folding import folded, folded_grounding, graph_grounding
+from ..mappings.graph import Graph
 from ..mappings.names import did_you_mean
+from ..mappings.traits import Traits
 from .codecs import Codec, codec, codecs
+from .codecs.onnx_write import DEFAULT_OPSET, IR_VERSIONS
 from .errors import UsageError
+from .publications import PUBLICATIONS, Publication, publication
 from .splice import write_error
 
-_DEFAULT_DIALECT = {"ckpt": "mindcv", "pth": "timm", "safetensors": "timm"}
-_FRAMEWORK = {"ckpt": "mindspore", "pth": "torch"}
+_DEFAULT_DIALECT = {"ckpt": "mindcv", "pth": "timm", "safetensors": "timm", "onnx": "timm", "mindir": "mindcv"}
+_FRAMEWORK = {"ckpt": "mindspore", "pth": "torch", "mindir": "mindspore"}
 DTYPES = ("float16", "bfloat16", "float32")
+_GRAPH = "Use --to onnx, or leave it out."
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is asked of a target beside container and names; None where nothing is. As in :class:`Target`."""
+
+    dtype: str | None = None
+    opset: int | None = None
+    fold_bn: bool = False
+    input_shape: tuple[int, ...] | None = None
+    model_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to write: a codec, a dialect, and a dtype to cast to (None keeps the source's)."""
+    """What to write: a codec, a dialect, and a dtype to cast to (None keeps the source's).
+
+    ``by_default`` says that nobody asked for the dialect: it is the container's own. The others are for containers that
+    hold the graph: the ONNX ``opset``, BatchNorm folded into convolutions, and what to fix of the input (N, 3, H, W;
+    None takes any number of pictures of any size). ``publication`` is what the file is a part of, if it is,
+    and ``model_url`` where that will say it is downloaded from.
+    """
 
     codec: Codec
     dialect: Dialect
     dtype: str | None = None
+    opset: int = DEFAULT_OPSET
+    fold_bn: bool = False
+    input_shape: tuple[int, ...] | None = None
+    by_default: bool = False
+    publication: Publication | None = None
+    model_url: str = ""
 
     @property
     def framework(self) -> str:
         """The framework whose names the target carries."""
         return self.dialect.framework
 
+    def for_network(self, network: Architecture) -> "Target":
+        """This target; where the container's default dialect has no names for the network, in the first that has."""
+        if not self.by_default or self.dialect.can_name(network):
+            return self
+        return replace(self, dialect=preferred_dialect(network, self.framework))
 
-def parse_target(text: str, *, dtype: str | None = None) -> Target:
+    def ground(self, network: Architecture, traits: Traits) -> tuple[Graph, Grounding]:
+        """The graph to write, and the names of its tensors."""
+        graph, grounding = network.graph(traits), self.dialect.ground(network)
+        if self.codec.holds_graph and not self.codec.exported_by:
+            grounding = graph_grounding(grounding)
+        if self.fold_bn:
+            graph = folded(graph)
+            grounding = folded_grounding(grounding, graph)
+        return graph, grounding
+
+
+_PLAIN = Form()
+
+
+def parse_target(text: str, form: Form = _PLAIN) -> Target:
     """Read ``FORMAT[:DIALECT]``, such as ``ckpt`` or ``safetensors:mindcv``."""
     container, _, name = text.partition(":")
     if container in BUILTIN:
         own = next(key for key, framework in _FRAMEWORK.items() if framework == dialect(container).framework)
         remedy = f"Say the container first: {own}:{container} or safetensors:{container}."
         raise UsageError(f"{container} is a dialect, not a container", remedy=remedy)
-    found = codec(container)
+    part_of = publication(container) if container in PUBLICATIONS else None
+    found = codec(part_of.container if part_of else container)
     chosen = dialect(name or _DEFAULT_DIALECT[found.name])
     needed = _FRAMEWORK.get(found.name)
     if needed and chosen.framework != needed:
@@ -43,13 +94,45 @@ def parse_target(text: str, *, dtype: str | None = None) -> Target:
             f"{found.title} holds {needed} names, and {chosen.name} is a {chosen.framework} dialect",
             remedy=f"Use safetensors:{chosen.name}, or {found.name}:{_DEFAULT_DIALECT[found.name]}.",
         )
-    if dtype is not None and dtype not in DTYPES:
-        raise UsageError(f"cannot cast to {dtype!r}", remedy=did_you_mean(dtype, DTYPES))
-    return Target(found, chosen, dtype)
+    if form.dtype is not None and form.dtype not in DTYPES:
+        raise UsageError(f"cannot cast to {form.dtype!r}", remedy=did_you_mean(form.dtype, DTYPES))
+    for option, given in {"--opset": form.opset, "--fold-bn": form.fold_bn, "--input-shape": form.input_shape}.items():
+        if given and not found.holds_graph:
+            raise UsageError(f"{option} is for files that hold the graph, {found.title} holds weights", remedy=_GRAPH)
+        if given and found.exported_by and option != "--input-shape":
+            raise UsageError(f"{option} is for ONNX, {found.title} is what MindSpore exports", remedy=_GRAPH)
+    if form.model_url and part_of is None:
+        raise UsageError("--model-url is for publications", remedy=f"Use --to {' or --to '.join(PUBLICATIONS)}.")
+    _check_model_url(form.model_url)
+    _check_opset(form.opset)
+    _check_input_shape(form.input_shape)
+    return Target(
+        found, chosen, form.dtype, form.opset or DEFAULT_OPSET, form.fold_bn, form.input_shape,
+        by_default=not name, publication=part_of, model_url=form.model_url,
+    )  # fmt: skip
+
+
+def _check_model_url(url: str) -> None:
+    if url and not re.fullmatch(r"https?://[^/\s]+/\S+", url):
+        raise UsageError(f"{url} is not the http or https address of a file", remedy="Give it in full: https://….")
+
+
+def _check_opset(opset: int | None) -> None:
+    if opset is not None and opset not in IR_VERSIONS:
+        first, *_, last = IR_VERSIONS
+        raise UsageError(f"ONNX opset {opset} is not written", remedy=f"Use --opset {first} to {last}.")
+
+
+def _check_input_shape(shape: tuple[int, ...] | None) -> None:
+    if shape is not None and (len(shape) != 4 or shape[1] != 3 or min(shape) < 1):
+        said = ",".join(map(str, shape))
+        raise UsageError(f"no picture has the shape {said}", remedy="Use N,3,H,W, such as 1,3,224,224.")
 
 
 def output_path(out: str | None, target: Target, model: str) -> Path:
-    """Where the output goes: ``-o`` is a file name with the container's suffix, or a folder."""
+    """Where the output goes: ``-o`` is a file name with the container's suffix, or a folder; a publication's own."""
+    if target.publication is not None:
+        return Path(out or model) / target.publication.weights
     suffix = target.codec.suffixes[0]
     if out is None:
         return Path(f"{model}{suffix}")

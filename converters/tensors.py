@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import ml_dtypes
 import numpy as np
@@ -16,6 +16,9 @@ import numpy.typing as npt
 
 from ..mappings.graph import Shape
 from .errors import EnvironmentError_, MalformedFileError, UsageError
+
+if TYPE_CHECKING:
+    from .graphs.foreign import ForeignGraph
 
 Array = npt.NDArray[np.generic]
 
@@ -112,6 +115,18 @@ class MappedFile(Closing):
             self.fd = -1
 
 
+class FilesBeside(Closing):
+    """Files that another one keeps tensors in, by how it calls them."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, MappedFile] = {}
+
+    def close(self) -> None:
+        """Close all of them."""
+        for file in self.files.values():
+            file.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """A range of bytes in a file."""
@@ -158,7 +173,9 @@ class Checkpoint(Closing):
     ``record`` is the embedded record of an earlier conversion, as parsed JSON; ``notes`` are things worth telling
     (skipped objects, byte order). ``sets`` are all sets of weights by their path in the file (``state_dict_ema``;
     ``.`` is the top level), the one in ``tensors`` among them; empty where a container holds one only. ``check``
-    reads the whole file and raises ``MalformedFileError`` when stored checksums do not fit it.
+    reads the whole file and raises ``MalformedFileError`` when stored checksums do not fit it. ``graph`` is the
+    network, where the file is more than weights; ``beside`` holds open the files that it keeps tensors in; ``traits``
+    are those that a graph which is not kept shows.
     """
 
     path: Path
@@ -170,11 +187,20 @@ class Checkpoint(Closing):
     sets: Mapping[str, Mapping[str, TensorRef]] = field(default_factory=dict)
     check: Callable[[], None] | None = field(default=None, repr=False)
     file: MappedFile | None = None
+    graph: "ForeignGraph | None" = field(default=None, repr=False)
+    beside: FilesBeside | None = field(default=None, repr=False)
+    traits: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, Shape]:
         """Shapes by name."""
         return {name: ref.spec.shape for name, ref in self.tensors.items()}
+
+    @property
+    def files(self) -> tuple[MappedFile, ...]:
+        """All files that tensors are read from, the one that was opened last."""
+        beside = tuple(self.beside.files.values()) if self.beside is not None else ()
+        return beside if self.file is None else (*beside, self.file)
 
     def check_sums(self) -> None:
         """Read the whole file against the checksums it holds, if any; raises MalformedFileError when they differ."""
@@ -183,5 +209,6 @@ class Checkpoint(Closing):
 
     def close(self) -> None:
         """Close the file; references must not be read any more."""
-        if self.file is not None:
-            self.file.close()
+        for held in (self.file, self.beside):
+            if held is not None:
+                held.close()

@@ -15,7 +15,11 @@ from .traits import Traits
 FRAMEWORKS = ("torch", "mindspore")
 _TEXTS = ("name", "title", "framework", "library")
 _TABLES = ("traits", "modules", "leaves")
-_KEYS = (*_TEXTS, "models", *_TABLES)
+_NEEDED = (*_TEXTS, "models", *_TABLES)
+_KEYS = (*_NEEDED, "shapes")
+
+# How a kind's kernels are shaped where not as ours: a dense layer's has two axes, a 1x1 convolution's four.
+SHAPES: Mapping[str, tuple[str, ...]] = {"squeeze": ("conv", "dense")}
 _REMEDY = "See CONTRIBUTING.md, 'A dialect'."
 
 # A key as TOML writes it: bare or quoted, dotted or not; then a table's header or an assignment.
@@ -120,15 +124,18 @@ def _faults(data: Mapping[str, Any], lines: Lines) -> Iterator[str]:
             yield lines.fault(f"unknown key {key!r}. {did_you_mean(key, _KEYS)}", key)
     for key in _KEYS:
         if key not in data:
-            yield lines.at(1, f"missing key {key!r}")
+            if key in _NEEDED:
+                yield lines.at(1, f"missing key {key!r}")
         elif key in _TEXTS and not _is_text(data[key]):
             yield lines.fault(f"{key} must be text", key)
         elif key == "models" and not (isinstance(data[key], list) and all(map(_is_text, data[key]))):
             yield lines.fault("models must be a list of names of architectures", key)
-        elif key in _TABLES and not isinstance(data[key], dict):
+        elif key in (*_TABLES, "shapes") and not isinstance(data[key], dict):
             yield lines.fault(f"{key} must be a table", key)
         elif key in _CHECKS:
             yield from _CHECKS[key](data[key], lines)
+    if isinstance(data.get("modules"), dict) and isinstance(data.get("leaves"), dict):
+        yield from _kinds_without_rule(data, lines)
 
 
 def _is_text(value: object) -> bool:
@@ -201,9 +208,27 @@ def _leaves(tables: Mapping[str, object], lines: Lines) -> Iterator[str]:
             yield lines.fault(f"leaves.{kind} must be a table", "leaves", kind)
         else:
             yield from _leaf_table(kind, table, lines)
+
+
+def _kinds_without_rule(data: Mapping[str, Any], lines: Lines) -> Iterator[str]:
+    """Leaf tables that rules need and that are not there, and what is said of kinds that no rule names."""
+    named = {kind for key in data["modules"] for pattern, kind in kinds().items() if _specialises(key, pattern)}
     for kind in LEAVES:
-        if kind not in tables:
+        if kind in named and kind not in data["leaves"]:
             yield lines.fault(f"no [leaves.{kind}]", "leaves")
+    shapes = data.get("shapes")
+    for table, said in (("leaves", data["leaves"]), ("shapes", shapes if isinstance(shapes, dict) else {})):
+        for kind in said:
+            if kind in LEAVES and kind not in named:
+                yield lines.fault(f"[{table}] has {kind}, but no rule names a module of that kind", table, kind)
+
+
+def _shapes(table: Mapping[str, object], lines: Lines) -> Iterator[str]:
+    for kind, form in table.items():
+        if kind not in SHAPES:
+            yield lines.fault(f"shapes are said of {listed(tuple(SHAPES), 'or')}, not of {kind!r}", "shapes", kind)
+        elif form not in SHAPES[kind]:
+            yield lines.fault(f"the shape of {kind} must be {listed(SHAPES[kind], 'or')}, not {form!r}", "shapes", kind)
 
 
 def _leaf_table(kind: str, table: Mapping[str, object], lines: Lines) -> Iterator[str]:
@@ -226,5 +251,5 @@ def _leaf_table(kind: str, table: Mapping[str, object], lines: Lines) -> Iterato
 
 
 _CHECKS: Mapping[str, Callable[[Any, Lines], Iterator[str]]] = {
-    "framework": _framework, "traits": _traits, "modules": _modules, "leaves": _leaves,
+    "framework": _framework, "traits": _traits, "modules": _modules, "leaves": _leaves, "shapes": _shapes,
 }  # fmt: skip

@@ -20,7 +20,10 @@ from .names import did_you_mean, listed
 from .traits import Traits
 
 # In order of preference when a file's names fit several.
-BUILTIN = ("timm", "torchvision", "mmcls", "mindcv", "modelzoo", "modelzoo-gpu", "modelzoo-resnet")
+BUILTIN = (
+    "timm", "torchvision", "mmcls", "mindcv", "mindcv-senet", "modelzoo", "modelzoo-gpu", "modelzoo-resnet",
+    "gluon", "gluon-ms",
+)  # fmt: skip
 
 _FIELD = re.compile(r"\{([sbk])(?:\+([0-9]+))?\}")
 
@@ -31,7 +34,7 @@ class Slot:
 
     The row-major bytes of the tensors ``names`` (of shape ``shape`` each), one after the other, are the row-major
     bytes of the canonical parameter: one name for one tensor, one name a group where a dialect splits grouped
-    kernels on axis 0.
+    kernels on axis 0. A 1x1 kernel of a dense layer lacks the last two axes.
     """
 
     parameter: Parameter
@@ -59,8 +62,8 @@ class Dialect:
     """One naming convention.
 
     ``traits`` are those of the networks that the library of this name builds, ``models`` the architectures it can
-    build (others are extensions of its naming), ``modules`` and ``leaves`` the rules, ``source`` the file and
-    ``lines`` the places in it.
+    build (others are extensions of its naming), ``modules`` and ``leaves`` the rules, ``dense`` the kinds of module
+    whose 1x1 kernels have two axes, ``source`` the file and ``lines`` the places in it.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Dialect:
     models: frozenset[str]
     modules: Mapping[str, str]
     leaves: Mapping[str, Mapping[str, str]]
+    dense: frozenset[str]
     source: str
     lines: Lines = field(repr=False, compare=False)
 
@@ -105,7 +109,7 @@ class Dialect:
             by_leaf = {parameter.leaf: parameter for parameter in module.parameters}
             unnamed += [parameter for leaf, parameter in by_leaf.items() if leaf not in leaves]
             for leaf, leaf_name in leaves.items():
-                slot = _slot(template, module, by_leaf[leaf], leaf_name)
+                slot = _slot(template, module, by_leaf[leaf], leaf_name, dense=module.kind in self.dense)
                 for name in slot.names:
                     if name in owner:
                         raise self._collision(rules[0], name, owner[name].parameter, slot.parameter, target)
@@ -148,9 +152,9 @@ def _fill(template: str, indices: Mapping[str, int]) -> str:
     return _FIELD.sub(lambda found: str(indices[found[1]] + int(found[2] or 0)), template)
 
 
-def _slot(template: str, module: Module, parameter: Parameter, leaf_name: str) -> Slot:
+def _slot(template: str, module: Module, parameter: Parameter, leaf_name: str, *, dense: bool) -> Slot:
     if "{g}" not in template:
-        return Slot(parameter, (f"{template}.{leaf_name}",), parameter.shape)
+        return Slot(parameter, (f"{template}.{leaf_name}",), parameter.shape[:2] if dense else parameter.shape)
     names = tuple(f"{template.replace('{g}', str(group))}.{leaf_name}" for group in range(module.groups))
     return Slot(parameter, names, (parameter.shape[0] // module.groups, *parameter.shape[1:]))
 
@@ -196,6 +200,16 @@ def dialects_for(target: Architecture) -> tuple[str, ...]:
     return tuple(name for name in BUILTIN if dialect(name).can_name(target))
 
 
+def preferred_dialect(target: Architecture, framework: str) -> Dialect:
+    """The first built-in dialect of a framework that can name an architecture."""
+    names = dialects_for(target)
+    found = next((naming for naming in map(dialect, names) if naming.framework == framework), None)
+    if found is None:
+        remedy = f"Dialects that can name it: {listed(names, 'or') or 'none'}."
+        raise MappingError(f"no dialect of {framework} has names for {target.name}", remedy=remedy)
+    return found
+
+
 def load(text: str, *, source: str) -> Dialect:
     """Read a dialect file and validate its form; the message of a DialectFileError starts with file and line."""
     return _made(*read(text, source=source))
@@ -207,6 +221,7 @@ def _made(data: Mapping[str, Any], lines: Lines) -> Dialect:
         name=data["name"], title=data["title"], framework=data["framework"], library=data["library"],
         traits=Traits().with_values(data["traits"]), models=frozenset(data["models"]),
         modules=MappingProxyType(dict(data["modules"])), leaves=MappingProxyType(leaves),
+        dense=frozenset(kind for kind, form in data.get("shapes", {}).items() if form == "dense"),
         source=lines.source, lines=lines,
     )  # fmt: skip
 

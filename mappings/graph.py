@@ -13,6 +13,7 @@ Attribute = int | float | str | tuple[int, ...]
 LEAVES: Mapping[str, tuple[str, ...]] = {
     "conv": ("kernel",),
     "linear": ("kernel", "bias"),
+    "squeeze": ("kernel", "bias"),
     "norm": ("scale", "shift", "mean", "var", "count"),
 }
 
@@ -114,8 +115,8 @@ class Graph:
     def flops_mmcv(self, height: int = 224, width: int = 224) -> int:
         """Operations for one image as mmcv's counter has them, the figure that mmcls publishes as FLOPs.
 
-        Multiply-adds, plus the bias additions of the linear layer, two operations an element for BatchNorm, and
-        one an element for ReLU (of its output) and for pooling (of its input).
+        Multiply-adds, plus the additions of biases, two operations an element for BatchNorm, and one an element for
+        ReLU (of its output) and for pooling (of its input); sigmoids and products are not counted.
         """
         shapes = self.shapes(height, width)
         extra = 0
@@ -126,7 +127,7 @@ class Graph:
                 extra += math.prod(shapes[node.output])
             elif node.op in ("MaxPool", "AveragePool", "GlobalAveragePool"):
                 extra += math.prod(shapes[node.inputs[0]])
-            elif node.op == "Gemm":
+            elif node.op in ("Conv", "Gemm") and len(node.inputs) > 2:
                 extra += math.prod(shapes[node.output])
         return self.macs(height, width) + extra
 
@@ -155,8 +156,10 @@ def ints(node: Node, attribute: str) -> tuple[int, ...]:
 
 def _output_shape(node: Node, inputs: list[Shape]) -> Shape:
     first = inputs[0]
-    if node.op in ("BatchNormalization", "Relu", "Add"):
+    if node.op in ("BatchNormalization", "Relu", "Sigmoid", "Add"):
         return first
+    if node.op == "Mul":  # a factor of one row or column counts for all
+        return tuple(max(sizes) for sizes in zip(*inputs, strict=True))
     if node.op == "GlobalAveragePool":
         return (first[0], 1, 1)
     if node.op == "Flatten":

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .architectures import Architecture, infer, kinds, why_not_file
+from .architectures import Architecture, infer, kinds, why_not_file, why_not_tensors
 from .dialects import BUILTIN, Dialect, Grounding, dialect
 from .errors import MappingError
 from .graph import Lookup, Shape
@@ -88,8 +88,9 @@ def identify(
     best = min(
         fits, key=lambda fit: (fit.score < _RECOGNISED, is_averaged(fit.weights.prefix), -fit.score), default=None
     )
-    if best is None or best.score < _RECOGNISED:
-        raise _unidentified(shapes, training, selected, best, dialects)
+    reason = _relative(selected, best, shapes)
+    if best is None or best.score < _RECOGNISED or reason:
+        raise _unidentified(shapes, training, reason, best, dialects)
     expected, prefix = best.grounding.specs, best.weights.prefix
     copies: list[str] = []
     names = dict(best.weights.names)
@@ -166,8 +167,10 @@ def _lookup(weights: _Weights, shapes: Mapping[str, Shape]) -> Lookup:
 
     def lookup(pattern: str, leaf: str, **indices: int) -> Shape | None:
         template = naming.template(pattern, indices)
+        if template is None:
+            return None
         leaf_name = naming.leaves[kind_of[pattern]].get(leaf)
-        if template is None or leaf_name is None:
+        if leaf_name is None:
             return None
         if "{g}" not in template:
             full = names.get(f"{template}.{leaf_name}")
@@ -196,15 +199,23 @@ def _joined(parts: tuple[tuple[int, Shape], ...]) -> Shape | None:
     return (first[0] * (last + 1), *first[1:])
 
 
+def _relative(sets: Iterable[_Weights], best: _Fit | None, shapes: Mapping[str, Shape]) -> str:
+    """Which relative of our networks a file holds that none of them explains whole; empty if it is none."""
+    if best is not None and best.score == 1:
+        return ""
+    explained = {best.weights.names.get(name) for name in best.grounding.specs} if best else set()
+    reason = why_not_tensors(name for name in shapes if name not in explained)
+    return reason or next((text for weights in sets if (text := why_not_file(_lookup(weights, shapes)))), "")
+
+
 def _unidentified(
     shapes: Mapping[str, Shape],
     training: tuple[str, ...],
-    sets: Iterable[_Weights],
+    reason: str,
     best: _Fit | None,
     dialects: tuple[str, ...],
 ) -> UnidentifiedError:
     """The error that says what a file looks like, and whether another dialect would read it."""
-    reason = next((text for weights in sets if (text := why_not_file(_lookup(weights, shapes)))), "")
     nearest = Nearest(best.grounding, frozenset(best.weights.names), best.score) if best else None
     spoken = "any dialect" if dialects == BUILTIN else f"{listed(dialects, 'or')} names"
     remedy = ""

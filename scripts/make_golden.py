@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"
+# By dialect; the library is the word before the dash.
 MODELS = {
-    "timm": ("resnext50_32x4d", "resnext50d_32x4d", "resnext101_32x8d", "resnet50", "resnet50c", "wide_resnet50_2"),
-    "torchvision": ("resnext50_32x4d", "resnext101_64x4d"),
-    "mindcv": ("resnet50", "resnext50_32x4d", "resnext101_64x4d"),
-}
+    "timm": (
+        "resnext50_32x4d", "resnext50d_32x4d", "resnext101_32x8d", "resnet50", "resnet50c", "wide_resnet50_2",
+        "resnet18", "resnet18d", "resnet50s", "seresnet18", "seresnext26t_32x4d", "seresnext50_32x4d",
+    ),
+    "torchvision": ("resnext50_32x4d", "resnext101_64x4d", "resnet18"),
+    "mindcv": ("resnet50", "resnext50_32x4d", "resnext101_64x4d", "resnet18"),
+    "mindcv-senet": ("seresnet18", "seresnext50_32x4d"),
+}  # fmt: skip
 
 # Networks that are none of ours: relatives with names that partly agree, and one that is nothing like them.
 STRANGERS = {
-    "timm": ("resnet18", "seresnext50_32x4d", "vit_tiny_patch16_224"),
-    "mindcv": ("seresnext50_32x4d",),
+    "timm": ("ecaresnet26t", "legacy_seresnet18", "skresnet18", "vit_tiny_patch16_224"),
 }
 
 Tensors = list[tuple[str, list[int]]]
@@ -30,10 +34,11 @@ Tensors = list[tuple[str, list[int]]]
 
 def main(folder: Path) -> None:
     """Write a file for every model."""
-    for library, models in MODELS.items():
+    for dialect_name, models in MODELS.items():
+        library = dialect_name.partition("-")[0]
         version, create = LIBRARIES[library]()
-        for model in (*models, *STRANGERS.get(library, ())):
-            dialect = library if model in models else None
+        for model in (*models, *STRANGERS.get(dialect_name, ())):
+            dialect = dialect_name if model in models else None
             header = {"source": f"{library} {version}", "dialect": dialect, "architecture": model, "classes": 1000}
             (folder / f"{library}_{model}.json").write_text(render(header, create(model)), encoding="utf-8")
 

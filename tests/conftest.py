@@ -10,7 +10,7 @@ from mshub_convert.mappings.architectures.resnet import ResNet
 
 # Two stages of one block: every kind of module, 1.5 MB.
 SMALL = ResNet((1, 1), cardinality=4, base_width=2, classes=10)
-SMALL_D = ResNet((1, 1), cardinality=4, base_width=2, classes=10, stem="deep", shortcut="avg")
+SMALL_D = ResNet((1, 1), cardinality=4, base_width=2, classes=10, stem=(32, 32, 64), shortcut="avg")
 
 
 @pytest.fixture

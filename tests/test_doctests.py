@@ -20,9 +20,16 @@ def module_name(folder: str, path: Path) -> str:
 
 
 # These import a framework at the top, on purpose: whoever imports them wants it.
-FRAMEWORK = ("networks.torch", "networks.mindspore", "runtimes.torch", "runtimes.mindspore")
+FRAMEWORK = (
+    "networks.torch", "networks.torch_half", "networks.mindspore", "networks.mmpretrain", "networks.statistics",
+    "runtimes.torch", "runtimes.mindspore", "runtimes.onnxruntime", "runtimes.onnx_session", "export_worker",
+)  # fmt: skip
+# The scripts that go into a published folder are no modules of the package: tests/modelhub runs them from there.
 MODULES = sorted(
-    module_name(folder, path) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path.stem != "__main__"
+    module_name(folder, path)
+    for folder in FOLDERS
+    for path in (ROOT / folder).rglob("*.py")
+    if path.stem != "__main__" and path.parent.name != "runner"
 )
 
 

@@ -19,6 +19,9 @@ Logits = npt.NDArray[Any]  # float32 or float64
 WARN_ABOVE, FAIL_ABOVE = 2.0, 4.0
 # A source whose own float32 error is above this does not compute the reference's function.
 SANE_ERROR = 1e-4
+# A network that computes in float16 has no float32 yardstick; up to this many times the error of an emulation is a
+# pass. An emulation that is off by more than the second figure says that float16 hides too much.
+HALF_FAIL_ABOVE, HALF_SANE_ERROR = 3.0, 1e-2
 
 
 class Verdict(enum.Enum):
@@ -49,7 +52,8 @@ class Comparison:
 
     Errors are the relative L2 distance of the logits to float64, worst input; ``ratio`` is the worst ratio of
     target to source over the inputs; ``max_abs`` the largest difference of a logit between source and target.
-    ``top1`` is (agreeing inputs, inputs).
+    ``top1`` is (agreeing inputs, inputs). For a target that computes in float16 ``emulated_error`` is that of an
+    emulation, and ``ratio`` that of the target's error to it.
     """
 
     label: str
@@ -61,6 +65,7 @@ class Comparison:
     max_abs: float
     largest_logit: float
     top1: tuple[int, int]
+    emulated_error: float | None = None
 
     def __bool__(self) -> bool:
         return self.verdict.good and self.top1[1] > 0
@@ -74,26 +79,39 @@ def relative_l2(logits: Logits, reference: Logits) -> npt.NDArray[np.float64]:
 
 
 def compare(
-    label: str, source: Logits, target: Logits, reference: Logits, *, target_reference: Logits | None = None
+    label: str,
+    source: Logits,
+    target: Logits,
+    reference: Logits,
+    *,
+    target_reference: Logits | None = None,
+    emulated: Logits | None = None,
 ) -> Comparison:
     """Compare logits of shape (N, classes), float32 for source and target, float64 for the reference.
 
-    ``target_reference`` is the float64 run of the target's own weights where they were rounded on the way.
+    ``target_reference`` is the float64 run of the target's own weights where they were rounded on the way;
+    ``emulated`` what an emulation of float16 makes of them, for a target that computes in it.
     """
     theirs = reference if target_reference is None else target_reference
-    if not (source.shape == target.shape == reference.shape == theirs.shape) or source.ndim != 2 or not source.size:
+    all_runs = (source, target, reference, theirs, *([] if emulated is None else [emulated]))
+    if len({run.shape for run in all_runs}) > 1 or source.ndim != 2 or not source.size:
         shapes = f"{source.shape}, {target.shape}, {reference.shape}"
         return _empty(label, f"source, target and reference have logits of shape {shapes}")
-    if not all(np.isfinite(array).all() for array in (source, target, reference, theirs)):
+    if not all(np.isfinite(run).all() for run in all_runs):
         return _empty(label, "the logits hold NaN or Inf")
     source_error, target_error = relative_l2(source, reference), relative_l2(target, theirs)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.max(target_error / source_error))
     verdict, reason = _decide(source_error, ratio)
+    half = None if emulated is None else float(relative_l2(emulated, theirs).max())
+    if half is not None:
+        ratio = float(target_error.max()) / half if half else float("inf")
+        verdict, reason = _decide_half(verdict, reason, half, float(target_error.max()))
     agree = int(np.sum(source.argmax(1) == target.argmax(1)))
     return Comparison(
         label, verdict, reason, float(source_error.max()), float(target_error.max()), ratio,
         float(np.abs(source.astype(np.float64) - target).max()), float(np.abs(reference).max()), (agree, len(source)),
+        half,
     )  # fmt: skip
 
 
@@ -117,6 +135,20 @@ def _decide(source_error: npt.NDArray[np.float64], ratio: float) -> tuple[Verdic
             f" more than usual, below the limit of {FAIL_ABOVE:g}",
         )
     return Verdict.PASS, f"the target is as near to float64 as the source ({ratio:.2f} times its distance)"
+
+
+def _decide_half(verdict: Verdict, reason: str, half: float, error: float) -> tuple[Verdict, str]:
+    """The decision on a target of half precision, after that by the float32 yardstick."""
+    if verdict is Verdict.INCONCLUSIVE:
+        return verdict, reason
+    if half > HALF_SANE_ERROR:
+        return Verdict.INCONCLUSIVE, (
+            f"float16 itself moves the logits by {half:.1e}, above {HALF_SANE_ERROR:.0e}: it would hide mistakes"
+        )
+    told = f"the target, which computes in float16, is {error:.1e} from float64, an emulation {half:.1e}"
+    if error > HALF_FAIL_ABOVE * half:
+        return Verdict.FAIL, f"{told}; up to {HALF_FAIL_ABOVE:g} times that is allowed"
+    return Verdict.PASS, told
 
 
 def _empty(label: str, reason: str) -> Comparison:

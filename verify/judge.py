@@ -1,12 +1,12 @@
 """Come to a verdict from the evidence of all runs, and say what explains it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..converters.opened import Opened
 from ..mappings.names import collapse, listed
-from .compare import SANE_ERROR, Verdict, compare, relative_l2, worst
+from .compare import SANE_ERROR, Comparison, Logits, Verdict, compare, relative_l2, worst
 from .inputs import Inputs
 from .proof import Proof
 from .runtimes import Outcome
@@ -16,11 +16,12 @@ from .weights import Weights, misread
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The runs by name, and the library's own network with other traits, if it was tried."""
+    """The runs by name, and the library's own network with other traits, if it was tried; ``notice`` is on inputs."""
 
     runs: dict[str, Outcome]
     check: Side | None
     check_failure: str
+    notice: str = ""
 
 
 def judge(
@@ -38,20 +39,25 @@ def judge(
     comparisons = []
     rounding = 0.0
     for index, label in enumerate(inputs.labels):
-        reference = runs["reference"].logits[index]
-        rounded = runs["rounded reference"].logits[index] if "rounded reference" in runs else None
+        logits = {name: outcome.logits[index] for name, outcome in runs.items()}
+        reference, rounded = logits["reference"], logits.get("rounded reference")
         if rounded is not None:
             rounding = max(rounding, float(relative_l2(rounded, reference).max()))
+        yardstick = logits.get("yardstick", logits["source"])
         comparisons.append(compare(
-            label, runs["source"].logits[index], runs["target"].logits[index], reference,
-            target_reference=rounded,
+            label, yardstick, logits["target"], reference,
+            target_reference=rounded, emulated=logits.get("emulated target"),
         ))  # fmt: skip
+        if "emulated source" in logits:
+            comparisons.append(_source_itself(label, yardstick, logits))
     verdict = worst([weights.verdict, *(item.verdict for item in comparisons)])
     deciding = next((item.reason for item in comparisons if item.verdict is verdict), weights.reason)
     reason = weights.reason if weights.verdict is Verdict.FAIL else deciding
     notices = list(_misread(source, target, runs))
     if notices:
         verdict, reason = Verdict.FAIL, notices[0]
+    if evidence.notice:
+        notices.append(evidence.notice)
     if verdict is not Verdict.PASS and source.traits != target.traits:
         notices.append(_trait_cause(source, target))
     difference = None
@@ -68,6 +74,16 @@ def judge(
         runs={name: _run_facts(outcome) for name, outcome in runs.items()}, rounding=rounding,
         library_difference=difference, notices=tuple(notices), seconds=seconds,
     )  # fmt: skip
+
+
+def _source_itself(label: str, yardstick: Logits, logits: Mapping[str, Logits]) -> Comparison:
+    """A source that computes in float16: where it is not the reference's function, nothing can be proven by it."""
+    found = compare(
+        f"{label}, source", yardstick, logits["source"], logits["reference"], emulated=logits["emulated source"]
+    )
+    if found.verdict is not Verdict.FAIL:
+        return found
+    return replace(found, verdict=Verdict.INCONCLUSIVE, reason=found.reason.replace("the target", "the source"))
 
 
 def _misread(source: Opened, target: Opened, runs: Mapping[str, Outcome]) -> list[str]:
@@ -87,6 +103,8 @@ def _trait_cause(source: Opened, target: Opened) -> str:
         f"{name} is {ours} in the source and {theirs} in the target"
         for name, (ours, theirs) in source.traits.differences(target.traits).items()
     ]
+    if target.recovered is not None:
+        return listed(parts)
     options = " ".join(f"--trait {name}={ours}" for name, (ours, _) in source.traits.differences(target.traits).items())
     return (
         f"{listed(parts)} (target: {target.traits_from}); if the target was converted from this source, say {options}"
@@ -96,9 +114,9 @@ def _trait_cause(source: Opened, target: Opened) -> str:
 def _library_notice(target: Opened, side: Side, difference: float, label: str) -> str:
     traits = listed([
         f"{name}={theirs} where the weights need {ours}"
-        for name, (ours, theirs) in target.traits.differences(side.naming.traits).items()
+        for name, (ours, theirs) in target.traits.differences(target.found.dialect.traits).items()
     ])  # fmt: skip
-    loader = "load_mindspore" if side.framework == "mindspore" else "load_torch"
+    loader = "load_mindspore" if side.runtime == "mindspore" else "load_torch"
     return (
         f"{side.label} loads the file strictly, but its output differs by {difference:.1e}"
         f" (relative L2 at {label}): it has {traits}"

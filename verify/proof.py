@@ -60,6 +60,8 @@ class Proof:
             rows.append(
                 ("rule", "worst ratio of target to source error on a picture: pass to 2, warn to 4, fail above")
             )
+            if any(item.emulated_error is not None for item in self.comparisons):
+                rows.append(("float16", "what computes in it: worst error to that of an emulation, pass to 3"))
         if self.rounding:
             rows.append(
                 (
@@ -88,6 +90,7 @@ class Proof:
 def _comparison(item: Comparison) -> dict[str, Any]:
     return {
         "inputs": item.label, "verdict": item.verdict.value, "reason": item.reason, "source_error": item.source_error,
-        "target_error": item.target_error, "ratio": item.ratio, "max_abs": item.max_abs,
+        "target_error": item.target_error, "emulated_error": item.emulated_error, "ratio": item.ratio,
+        "max_abs": item.max_abs,
         "largest_logit": item.largest_logit, "top1_agree": item.top1[0], "top1_of": item.top1[1],
     }  # fmt: skip

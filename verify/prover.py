@@ -3,18 +3,19 @@
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from ..converters.opened import Opened
 from ..mappings.errors import MshubConvertError
+from .common import Common, common
 from .compare import Verdict
 from .errors import LoadError, VerificationError
 from .inputs import Inputs
 from .judge import Evidence, judge
 from .proof import DEFAULT_INPUTS, Proof
-from .runtimes import GraphNetwork, Job, Outcome, run
-from .sides import Side, library_check_side, own_side, torch_side
+from .runtimes import FileNetwork, GraphNetwork, Job, Outcome, Precision, run
+from .sides import Side, check_installed, library_check_side, own_side, rebuilt_side, torch_side
 from .weights import Weights, compare_weights
 
 Progress = Callable[[str, int, int | None], None]
@@ -23,9 +24,21 @@ Progress = Callable[[str, int, int | None], None]
 TIMEOUT = 900.0
 
 
-def prove(source: Opened, target: Opened, *, progress: Progress | None = None, timeout: float = TIMEOUT) -> Proof:
-    """Compare a target with its source: weights, then outputs at two sizes, each runtime in a process of its own."""
-    return Prover(source, progress=progress, timeout=timeout).prove(target)
+def prove(
+    source: Opened,
+    target: Opened,
+    *,
+    runtime: str | None = None,
+    source_runtime: str | None = None,
+    progress: Progress | None = None,
+    timeout: float = TIMEOUT,
+) -> Proof:
+    """Compare a target with its source: weights, then outputs at two sizes, each runtime in a process of its own.
+
+    ``runtime`` and ``source_runtime`` ask for others than the files' own.
+    """
+    prover = Prover(source, runtime=source_runtime, progress=progress, timeout=timeout)
+    return prover.prove(target, runtime=runtime)
 
 
 class Prover:
@@ -35,6 +48,7 @@ class Prover:
         self,
         opened: Opened,
         *,
+        runtime: str | None = None,
         inputs: Inputs = DEFAULT_INPUTS,
         progress: Progress | None = None,
         timeout: float = TIMEOUT,
@@ -43,50 +57,51 @@ class Prover:
         self.inputs = inputs
         self.timeout = timeout
         self._progress = progress or (lambda *_: None)
-        self._side = own_side(opened)
-        self._runs: dict[str, Outcome] = {}
+        self._side = own_side(opened, runtime)
+        self._asked = runtime is not None
+        self._runs: dict[tuple[Inputs, int | None], dict[str, Outcome]] = {}
 
-    def prove(self, target: Opened, *, library_check: bool = True) -> Proof:
-        """Compare one target with this source.
+    def prove(self, target: Opened, *, runtime: str | None = None, library_check: bool = True) -> Proof:
+        """Compare one target with this source, the target in another ``runtime`` than its own if asked.
 
         ``library_check`` also measures what a library's own network with other traits makes of the target.
         """
         started = time.monotonic()
-        side = own_side(target)
+        side = own_side(target, runtime)
+        check_installed((self._side.runtime, side.runtime, "torch"))
         weights = compare_weights(self.opened, target)
-        networks = (
-            _said(self._side, "; no library here has it with these traits: the source was rebuilt by us"),
-            _said(side),
-        )
+        reason = "" if self._asked else "no library here has it with these traits: "
+        networks = _said(self._side, f"; {reason}the source was rebuilt by us"), _said(side)
         if not weights.tensors:
             return Proof(
                 Verdict.FAIL, weights.reason, weights, (), *networks, "not run", seconds=time.monotonic() - started
             )
-        with tempfile.TemporaryDirectory(prefix="mshub-verify-") as folder:
-            inputs = self.inputs.save(Path(folder))
-            try:
-                evidence = self._evidence(target, side, weights, inputs, Path(folder), library_check)
-            except VerificationError as error:
-                # Weights that do not load are wrong; a runtime that crashed or timed out tells nothing of them.
-                verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
-                reason, *rest = error.message.splitlines()
-                seconds = time.monotonic() - started
-                return Proof(verdict, reason, weights, (), *networks, "not run", notices=tuple(rest), seconds=seconds)
+        try:
+            both = common(self.inputs, self._side, side)
+            with tempfile.TemporaryDirectory(prefix="mshub-verify-") as folder:
+                evidence = self._evidence(target, side, weights, both, Path(folder), library_check)
+        except VerificationError as error:
+            # Weights that do not load are wrong; a runtime that crashed or timed out tells nothing of them.
+            verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
+            said, *rest = error.message.splitlines()
+            seconds = time.monotonic() - started
+            return Proof(verdict, said, weights, (), *networks, "not run", notices=tuple(rest), seconds=seconds)
         return judge(
             self.opened, target, weights, evidence,
-            networks=networks, inputs=self.inputs, seconds=time.monotonic() - started,
+            networks=networks, inputs=both.inputs, seconds=time.monotonic() - started,
         )  # fmt: skip
 
     def _evidence(
-        self, target: Opened, side: Side, weights: Weights, inputs: tuple[Path, ...], folder: Path, library_check: bool
+        self, target: Opened, side: Side, weights: Weights, both: Common, folder: Path, library_check: bool
     ) -> Evidence:
-        if not self._runs:
-            self._runs["source"] = self._run("source", self._side, "float32", inputs, folder)
-            self._runs["reference"] = self._run("reference", torch_side(self.opened), "float64", inputs, folder)
-        runs = dict(self._runs)
-        runs["target"] = self._run("target", side, "float32", inputs, folder)
+        inputs = both.inputs.save(folder)
+        of_source = self._source_runs(both, inputs, folder)
+        runs = {name: _first_classes(outcome, self.opened.classes) for name, outcome in of_source.items()}
+        runs["target"] = self._run("target", side, "float32", inputs, folder, both.target_batch)
         if weights.rounded:
             runs["rounded reference"] = self._run("rounded reference", torch_side(target), "float64", inputs, folder)
+        if side.half:
+            runs["emulated target"] = self._emulated("emulated target", target, inputs, folder)
         check = library_check_side(target) if library_check else None
         failure = ""
         if check is not None:
@@ -94,17 +109,51 @@ class Prover:
                 runs["library"] = self._run("library", check, "float32", inputs, folder)
             except MshubConvertError as error:
                 failure = f"{check.label} could not run the file: {error.message}"
-        return Evidence(runs, check, failure)
+        return Evidence(runs, check, failure, both.notice)
+
+    def _source_runs(self, both: Common, inputs: tuple[Path, ...], folder: Path) -> dict[str, Outcome]:
+        key = both.inputs, both.source_batch
+        if key in self._runs:
+            return self._runs[key]
+        exact = torch_side(self.opened)
+        runs = {
+            "source": self._run("source", self._side, "float32", inputs, folder, both.source_batch),
+            "reference": self._run("reference", exact, "float64", inputs, folder),
+        }
+        if self._side.half:
+            # A source of half precision is no yardstick for a target of more.
+            runs["yardstick"] = self._run("yardstick", exact, "float32", inputs, folder)
+            runs["emulated source"] = self._emulated("emulated source", self.opened, inputs, folder)
+        self._runs[key] = runs
+        return runs
+
+    def _emulated(self, name: str, opened: Opened, inputs: tuple[Path, ...], folder: Path) -> Outcome:
+        """What float16 arithmetic may make of these weights and pictures."""
+        return self._run(name, rebuilt_side(opened, "torch"), "float16", inputs, folder)
 
     def _run(
-        self, name: str, side: Side, precision: Literal["float32", "float64"], inputs: tuple[Path, ...], folder: Path
+        self,
+        name: str,
+        side: Side,
+        precision: Precision,
+        inputs: tuple[Path, ...],
+        folder: Path,
+        batch: int | None = None,
     ) -> Outcome:
-        self._progress(f"running {name} ({side.framework}, {precision})", 0, None)
+        self._progress(f"running {name} ({side.runtime}, {precision})", 0, None)
         output = folder / name.replace(" ", "-")
-        job = Job(side.framework, side.network, side.weights, inputs, output, precision)
+        job = Job(side.runtime, side.network, side.weights, inputs, output, precision, batch=batch)
         return run(job, timeout=self.timeout)
 
 
+def _first_classes(outcome: Outcome, classes: int) -> Outcome:
+    """A run with the logits of the first classes, where the target leaves out the others."""
+    return replace(outcome, logits=tuple(batch[:, :classes] for batch in outcome.logits))
+
+
 def _said(side: Side, if_rebuilt: str = "") -> str:
+    precision = "float16" if side.half else "float32"
+    if isinstance(side.network, FileNetwork):
+        return f"{side.label} on CPU, {precision}"
     rebuilt = if_rebuilt if isinstance(side.network, GraphNetwork) else ""
-    return f"{side.label}, {side.framework} on CPU, float32{rebuilt}"
+    return f"{side.label}, {side.runtime} on CPU, {precision}{rebuilt}"

@@ -1,72 +1,152 @@
 """The two sides of a proof: which network runs a file, in which framework, and which file tensors feed it."""
 
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ..converters.opened import Opened
-from ..mappings.dialects import Dialect, dialect, dialects_for
-from .runtimes import GraphNetwork, LibraryNetwork, Weights
+from ..mappings.dialects import BUILTIN, Dialect, dialect, dialects_for, preferred_dialect
+from .errors import MissingPackageError
+from .runtimes import EXTRAS, FileNetwork, GraphNetwork, LibraryNetwork, Network, Weights
 
 # Libraries whose own networks we can build and run.
-RUNNABLE = ("timm", "torchvision", "mindcv")
+RUNNABLE = ("timm", "torchvision", "mindcv", "mmpretrain")
+# Traits that a library's networks take as arguments, so that they can have those of the weights.
+_ARGUMENTS: Mapping[str, frozenset[str]] = {"mmpretrain": frozenset(("bottleneck_stride", "norm_eps"))}
+# Containers that hold the network too, and what runs it.
+_HOLDS_NETWORK = {"onnx": "onnxruntime", "mindir": "mindspore"}
+TITLES = {"torch": "torch", "mindspore": "MindSpore", "onnxruntime": "ONNX Runtime"}
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A network, in whose names its parameters are, and the weights to load into it; ``label`` says whose it is."""
+    """A network, the runtime it runs in, and the weights to load into it; ``label`` says whose it is.
+
+    ``batch`` and ``size`` (height, width) are what the file fixes of its input, None where it takes any; ``half``
+    says that it computes in float16.
+    """
 
     opened: Opened
-    naming: Dialect
-    network: LibraryNetwork | GraphNetwork
+    runtime: str
+    network: Network
     weights: Weights
     label: str
-
-    @property
-    def framework(self) -> str:
-        """The framework the network runs in."""
-        return self.naming.framework
+    batch: int | None = None
+    size: tuple[int, int] | None = None
+    half: bool = False
 
 
-def own_side(opened: Opened) -> Side:
-    """The network a file belongs to: the library's own where it is installed and has these traits, else rebuilt."""
+def own_side(opened: Opened, runtime: str | None = None) -> Side:
+    """What runs a file: the network in it; its library's own where that is installed and has these traits; or ours.
+
+    ``runtime`` asks for another than the file's own: its network is then built there.
+    """
     found = opened.found
+    own = _HOLDS_NETWORK.get(opened.checkpoint.container)
+    if own is not None and runtime in (None, own):
+        return _file_side(opened, own)
     library = opened.source.library or found.dialect.library
     if library in RUNNABLE:
-        naming = dialect(library)
-        if naming.builds(found.architecture) and naming.traits == opened.traits and _installed(library):
-            return library_side(opened, library)
-    return rebuilt_side(opened, found.dialect)
+        naming = _names_of(library, opened)
+        wanted = opened.traits.differences(naming.traits).keys()
+        here = runtime in (None, naming.framework) and _installed(library)
+        if here and naming.builds(found.architecture) and wanted <= _ARGUMENTS.get(library, frozenset()):
+            return _with_arguments(library_side(opened, library), sorted(wanted))
+    return rebuilt_side(opened, runtime or found.dialect.framework)
+
+
+def _file_side(opened: Opened, runtime: str) -> Side:
+    """The network that the file itself holds."""
+    batch, size, output = None, None, ""
+    if opened.recovered is not None:
+        batch, size, output = opened.recovered.batch, opened.recovered.size, opened.recovered.output
+    else:
+        batch, size = _fixed(opened.checkpoint.metadata.get("input_shape"))
+    half = any(ref.spec.dtype == "float16" for ref in opened.tensors.values())
+    weights = Weights(opened.source.file.resolve(), opened.checkpoint.container)
+    label = f"the file itself in {TITLES[runtime]}"
+    return Side(opened, runtime, FileNetwork(output), weights, label, batch, size, half)
+
+
+def _fixed(shape: object) -> tuple[int | None, tuple[int, int] | None]:
+    """Batch and size of an input shape (N, 3, H, W) as a file's metadata has it; None where it is dynamic."""
+    if not isinstance(shape, (tuple, list)) or len(shape) != 4:
+        return None, None
+    batch, _, height, width = (size if isinstance(size, int) and size > 0 else None for size in shape)
+    return batch, (height, width) if height and width else None
+
+
+def check_installed(runtimes: Iterable[str]) -> None:
+    """Raise MissingPackageError for a runtime whose package is not installed."""
+    for runtime in runtimes:
+        if not _installed(runtime):
+            raise MissingPackageError(
+                f"{TITLES[runtime]} is not installed, and the verification runs it",
+                remedy=f"pip install 'mshub-convert[{EXTRAS[runtime]}]'",
+            )
 
 
 def library_side(opened: Opened, library: str) -> Side:
     """A library's own network, whatever its traits."""
-    naming, found = dialect(library), opened.found
+    naming, found = _names_of(library, opened), opened.found
     named = opened.source.library_model if opened.source.library == library else None
     network = LibraryNetwork(library, named or found.architecture.name, found.architecture.classes)
-    return Side(opened, naming, network, _weights(opened, naming), f"{library}'s own {network.model}")
+    weights = _weights(opened, naming)
+    return Side(opened, naming.framework, network, weights, f"{library}'s own {network.model}")
 
 
-def rebuilt_side(opened: Opened, naming: Dialect) -> Side:
+def _names_of(library: str, opened: Opened) -> Dialect:
+    """The dialect that a library's own parameters are called in: the file's if it is that, else one that has them."""
+    found = opened.found
+    known = [naming for naming in map(dialect, BUILTIN) if naming.library == library]
+    fit = (naming for naming in known if naming.builds(found.architecture))
+    return found.dialect if found.dialect in known else next(fit, known[0])
+
+
+def _with_arguments(side: Side, names: Sequence[str]) -> Side:
+    """A library's network that is built with the weights' own values of these traits."""
+    if not names or not isinstance(side.network, LibraryNetwork):
+        return side
+    values = side.opened.traits.as_dict()
+    given = {name: values[name] for name in names}
+    said = ", ".join(f"{name}={value}" for name, value in given.items())
+    return replace(side, network=replace(side.network, traits=given), label=f"{side.label} ({said})")
+
+
+def rebuilt_side(opened: Opened, runtime: str) -> Side:
     """The network built by us from its description, with the traits of the weights."""
     found = opened.found
+    naming = _naming(opened, runtime)
     network = GraphNetwork(found.architecture, naming.reference, opened.traits)
     label = f"{found.architecture.name} built by mshub-convert with the weights' traits"
-    return Side(opened, naming, network, _weights(opened, naming), label)
+    return Side(opened, runtime, network, _weights(opened, naming), label)
+
+
+def _naming(opened: Opened, runtime: str) -> Dialect:
+    """What to call the parameters of a network of ours in a runtime; ONNX Runtime takes any names."""
+    found = opened.found
+    # Tensors found by structure are whole; the file's own names may split them.
+    if opened.recovered is None and runtime in (found.dialect.framework, "onnxruntime"):
+        return found.dialect
+    if runtime != "onnxruntime":
+        return preferred_dialect(found.architecture, runtime)
+    return dialect(dialects_for(found.architecture)[0])
 
 
 def torch_side(opened: Opened) -> Side:
-    """The side in torch, for float64: the file's own network where that is torch, else rebuilt there."""
-    own = own_side(opened)
-    if own.framework == "torch":
-        return own
-    names = (name for name in dialects_for(opened.found.architecture) if dialect(name).framework == "torch")
-    return rebuilt_side(opened, dialect(next(names)))
+    """The side in torch, for float64: the library's own network where that is torch's, else rebuilt there."""
+    return own_side(opened, "torch")
 
 
 def library_check_side(opened: Opened) -> Side | None:
-    """The library's own network for a file that needs other traits than it has, to measure what that costs."""
+    """The library's own network for a file that needs other traits than it has, to measure what that costs.
+
+    None where the file holds its network: nobody need build it.
+    """
     found = opened.found
     library = found.dialect.library
+    if opened.checkpoint.container in _HOLDS_NETWORK:
+        return None
     if library not in RUNNABLE or not _installed(library) or not found.dialect.builds(found.architecture):
         return None
     return library_side(opened, library) if found.dialect.traits != opened.traits else None
@@ -83,11 +163,16 @@ def _weights(opened: Opened, naming: Dialect) -> Weights:
     absent: list[str] = []
     for key, slot in naming.ground(found.architecture).slots.items():
         held = found.grounding.slots.get(key)
-        files = tuple(found.names[name] for name in held.names if name in found.names) if held else ()
+        if opened.recovered is not None:
+            files: tuple[str, ...] = (key,) if key in opened.recovered.tensors else ()
+        else:
+            files = tuple(found.names[name] for name in held.names if name in found.names) if held else ()
         if not files:
             absent += slot.names
         elif len(files) == len(slot.names):
             slots |= {name: (file,) for name, file in zip(slot.names, files, strict=True)}
         else:
             slots[slot.names[0]] = files
-    return Weights(opened.source.file.resolve(), opened.checkpoint.container, slots, tuple(absent), opened.selected)
+    norm_eps = opened.traits.norm_eps if opened.recovered is not None else None
+    file = opened.source.file.resolve()
+    return Weights(file, opened.checkpoint.container, slots, tuple(absent), opened.selected, norm_eps)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..converters.opened import Opened
-from ..converters.plan import Finding, make_plan
+from ..converters.plan import Finding, Plan, make_plan
 from ..converters.readback import compare_tensors
-from ..converters.tensors import FLOATS
+from ..converters.tensors import FLOATS, TensorRef
+from ..mappings.folding import folded, folded_grounding, folds
 from ..mappings.names import counted, listed
 from .compare import Verdict
 from .runtimes.weights import sha256
@@ -30,25 +31,20 @@ def compare_weights(source: Opened, target: Opened) -> Weights:
     """
     for side in (source, target):
         side.checkpoint.check_sums()
-    if source.found.architecture != target.found.architecture:
-        ours, theirs = (
-            f"{o.found.architecture.name} of {o.found.architecture.classes} classes" for o in (source, target)
-        )
-        return Weights(Verdict.FAIL, f"the source is {ours}, the target {theirs}", 0)
+    expected, actual = source.network, target.found.architecture
+    if expected != actual:
+        ours, theirs = (f"{network.name} of {network.classes} classes" for network in (expected, actual))
+        cut = expected.with_classes(actual.classes) == actual and actual.classes < expected.classes
+        hint = f"; if the target leaves out the last classes, say --classes {actual.classes}" if cut else ""
+        return Weights(Verdict.FAIL, f"the source is {ours}, the target {theirs}{hint}", 0)
     rounded = _rounded(source, target)
-    plan = make_plan(
-        source.tensors, source.found, target.found.grounding, carried=source.carried, dtype=rounded or None
-    )
-    held = {name: target.tensors[full] for name, full in target.found.names.items()}
+    plan, held = _planned(source, target, rounded or None)
     for said, problems in (("source", plan.problems), ("target", _own_problems(target))):
         if problems:
             return Weights(
                 Verdict.FAIL, f"the {said} has problems: {listed([finding.line for finding in problems])}", 0
             )
-    # A wrapper prefix is gone from the keys; it must go from the specs too, to be no difference.
-    differing, non_finite = compare_tensors(
-        plan, {n: replace(r, spec=replace(r.spec, name=n)) for n, r in held.items()}
-    )
+    differing, non_finite = compare_tensors(plan, held)
     if differing:
         verb = "differs" if len(differing) == 1 else "differ"
         found = Finding("differing", f"{counted(len(differing), 'tensor')} {verb} from the source", differing)
@@ -56,7 +52,27 @@ def compare_weights(source: Opened, target: Opened) -> Weights:
     if non_finite:
         return Weights(Verdict.FAIL, Finding("", "NaN or Inf", non_finite).line, len(plan.steps), non_finite)
     how = f"equal to the source rounded to {rounded}" if rounded else "bit for bit those of the source"
+    if target.folded and not source.folded:
+        how = "bit for bit the source's with BatchNorm folded in float64, rounded once"
     return Weights(Verdict.PASS, f"{counted(len(plan.steps), 'tensor')}, {how}", len(plan.steps), rounded=rounded)
+
+
+def _planned(source: Opened, target: Opened, dtype: str | None) -> tuple[Plan, dict[str, TensorRef]]:
+    """What converting the source gives, and what the target holds, under equal names.
+
+    A file with BatchNorm folded in is compared folded: what its tensors were before cannot be told.
+    """
+    if not target.folded:
+        plan = make_plan(source.tensors, source.found, target.found.grounding, carried=source.carried, dtype=dtype)
+        # A wrapper prefix is gone from the keys; it must go from the specs too, to be no difference.
+        held = {name: target.tensors[full] for name, full in target.found.names.items()}
+        return plan, {name: replace(ref, spec=replace(ref.spec, name=name)) for name, ref in held.items()}
+    network = target.found.architecture
+    own, theirs = network.graph(target.traits), source.network.graph(source.traits)
+    names = folded_grounding(target.found.dialect.ground(network), folded(own))
+    expected = make_plan(source.tensors, source.found, names, carried=source.carried, dtype=dtype, folds=folds(theirs))
+    actual = make_plan(target.tensors, target.found, names, carried=target.carried, folds=folds(own))
+    return expected, {step.target.spec.name: step.target for step in actual.steps}
 
 
 def _own_problems(target: Opened) -> tuple[Finding, ...]:
@@ -73,8 +89,6 @@ def _rounded(source: Opened, target: Opened) -> str:
 
 def misread(opened: Opened, hashes: Mapping[str, str]) -> tuple[str, ...]:
     """Names whose bytes, as a framework's own loader gave them, are not those we read from the same file."""
-    return tuple(
-        name
-        for name, value in hashes.items()
-        if name in opened.tensors and sha256(opened.tensors[name].read()) != value
-    )
+    # What was recovered from a graph has names of ours; the loader gives those of the file.
+    held = opened.tensors if opened.recovered is None else opened.checkpoint.tensors
+    return tuple(name for name, value in hashes.items() if name in held and sha256(held[name].read()) != value)

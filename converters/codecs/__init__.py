@@ -7,12 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from ...mappings.dialects import Grounding
+from ...mappings.graph import Graph
 from ...mappings.names import did_you_mean
+from ...mappings.traits import Traits
 from ..errors import MalformedFileError, UsageError
 from ..splice import Piece
 from ..tensors import Checkpoint, MappedFile, TensorRef
 
-_MODULES = ("safetensors", "torch_pickle", "mindspore_ckpt")
+_MODULES = ("safetensors", "torch_pickle", "mindspore_ckpt", "onnx", "mindir")
 _HEAD = 512
 
 
@@ -28,13 +31,44 @@ class EmbeddedRecord:
     final: Callable[[], bytes] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The network whose tensors a file holds, for containers that hold the graph too.
+
+    ``graph`` has the weights' ``traits``, ``grounding`` the names; ``file`` is what the output will be called,
+    ``input_shape`` what to fix of its input (None: any number of pictures, of any size). ``exported`` is the network
+    without weights as its framework exported it, for containers that only the framework can make.
+    """
+
+    architecture: str
+    classes: int
+    graph: Graph
+    grounding: Grounding
+    file: str
+    tool: str
+    opset: int
+    traits: Traits
+    input_shape: tuple[int, ...] | None = None
+    exported: bytes = field(default=b"", repr=False)
+
+
+# Has a framework export a network without weights; gives the file as bytes.
+Exporter = Callable[[Described], bytes]
+
+
 class Codec(Protocol):
-    """One container. ``watch`` hooks of the pieces are the codec's own (checksums the format wants)."""
+    """One container. ``watch`` hooks of the pieces are the codec's own (checksums the format wants).
+
+    ``holds_graph`` says that a file is the whole network, not weights alone; ``exported_by`` names the framework that
+    has to export it, empty where we write it ourselves.
+    """
 
     name: str
     title: str
     suffixes: tuple[str, ...]
     dtypes: frozenset[str]
+    holds_graph: bool
+    exported_by: str
 
     def sniff(self, head: bytes) -> bool:
         """Whether a file that starts with these (up to 512) bytes is of this container."""
@@ -42,8 +76,21 @@ class Codec(Protocol):
     def open(self, file: MappedFile) -> Checkpoint:
         """Read names, shapes and places of all tensors, but no tensor."""
 
-    def layout(self, tensors: Sequence[TensorRef], record: EmbeddedRecord, *, framework: str) -> list[Piece]:
-        """The pieces of a file that holds these tensors, in this order."""
+    def layout(
+        self,
+        tensors: Sequence[TensorRef],
+        record: EmbeddedRecord,
+        *,
+        framework: str,
+        network: Described | None = None,
+    ) -> list[Piece]:
+        """The pieces of a file that holds these tensors, in this order.
+
+        ``framework`` is whose names they have; containers that hold the graph need the ``network``.
+        """
+
+    def beside(self, tensors: Sequence[TensorRef]) -> Mapping[str, list[Piece]]:
+        """Pieces of the files that go beside it, by what is added to its name; most containers need none."""
 
 
 @lru_cache(maxsize=1)
@@ -77,29 +124,29 @@ def open_checkpoint(path: Path) -> Checkpoint:
         raise
 
 
-_REMEDY = "Give a .ckpt, .safetensors or .pth file."
+_REMEDY = "Give a .ckpt, .safetensors, .pth, .onnx or .mindir file."
 _DECRYPT = "Load it with mindspore.load_checkpoint(..., dec_key=..., dec_mode=...) and save it without enc_key."
+_DECRYPT_MODEL = "Export the network again without enc_key: MindSpore can run an encrypted MINDIR, but not save it."
+_ENCRYPTED = {b"\xd8\x5e\x3a\x7f": "AES-GCM", b"\xd9\x5e\x3a\x7f": "AES-CBC", b"\xda\x5e\x3a\x7f": "SM4-CBC"}
 # First bytes of what is often mistaken for weights → what it is, and what to do.
 _FOREIGN = (
-    (b"\xd8\x5e\x3a\x7f", "an encrypted MindSpore checkpoint (AES-GCM)", _DECRYPT),
-    (b"\xd9\x5e\x3a\x7f", "an encrypted MindSpore checkpoint (AES-CBC)", _DECRYPT),
-    (b"\xda\x5e\x3a\x7f", "an encrypted MindSpore checkpoint (SM4-CBC)", _DECRYPT),
+    (b"\x01" + bytes(63), "perhaps the data of a MINDIR, without its graph", "Give the file <name>_graph.mindir."),
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "Run `git lfs pull`."),
     (b"<!DOCTYPE", "a web page, not weights", "Download it again: the address was not that of the file."),
     (b"<html", "a web page, not weights", "Download it again: the address was not that of the file."),
     (b"\x89HDF", "an HDF5 file (Keras or TensorFlow), which is not read", _REMEDY),
     (b"\x1f\x8b", "gzip-compressed", "Unpack it first."),
-    (b"\x08", "perhaps an ONNX model, which is not read yet", _REMEDY),
     (b"PK", "a zip archive that torch.save did not write", _REMEDY),
 )
 
 
 def _foreign(path: Path, head: bytes) -> MalformedFileError:
+    if head[:4] in _ENCRYPTED:
+        what, remedy = ("MINDIR", _DECRYPT_MODEL) if path.suffix == ".mindir" else ("MindSpore checkpoint", _DECRYPT)
+        return MalformedFileError(f"{path} is an encrypted {what} ({_ENCRYPTED[head[:4]]})", remedy=remedy)
     for magic, what, remedy in _FOREIGN:
         if head.startswith(magic):
             return MalformedFileError(f"{path} is {what}", remedy=remedy)
     if head[257:262] == b"ustar":
         return MalformedFileError(f"{path} is a tar archive", remedy="Unpack it first.")
-    if head.startswith(b"\n") and b"MindSpore" in head[:64]:
-        return MalformedFileError(f"{path} is perhaps a MINDIR model, which is not read yet", remedy=_REMEDY)
     return MalformedFileError(f"{path} is of no container we know (first bytes {head[:8].hex(' ')})", remedy=_REMEDY)

@@ -10,14 +10,14 @@ its dims like any other; MindSpore itself leaves such tensors out when it saves,
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from ..errors import MalformedFileError, shown
 from ..splice import Deferred, Literal, Moved, Piece, views
 from ..tensors import Checkpoint, Extent, MappedFile, TensorRef, TensorSpec, is_possible_shape
-from . import EmbeddedRecord
+from . import Described, EmbeddedRecord
 from .pieces import tensor_piece
 from .protobuf import BYTES, VARINT, Reader, WireFault, delimited, key, varint
 from .record_text import parse_record
@@ -52,6 +52,8 @@ class MindSporeCkpt:
     title = "MindSpore .ckpt"
     suffixes = (".ckpt",)
     dtypes = frozenset(_NAMES)
+    holds_graph = False
+    exported_by = ""
 
     def sniff(self, head: bytes) -> bool:
         """A first ``Value`` whose first field is its tag, or a leading record."""
@@ -88,7 +90,14 @@ class MindSporeCkpt:
         tensors, notes = _joined(file, values)
         return Checkpoint(file.path, self.name, tensors, record=parse_record(record), notes=notes, check=check)
 
-    def layout(self, tensors: Sequence[TensorRef], record: EmbeddedRecord, *, framework: str) -> list[Piece]:
+    def layout(
+        self,
+        tensors: Sequence[TensorRef],
+        record: EmbeddedRecord,
+        *,
+        framework: str,
+        network: Described | None = None,
+    ) -> list[Piece]:
         """One ``Value`` a tensor (several for one of a file's that is over 512 MiB), the record last."""
         pieces: list[Piece] = []
         for ref in tensors:
@@ -101,6 +110,10 @@ class MindSporeCkpt:
         length = len(record.draft)
         pieces += [Literal(key(_RECORD, BYTES) + varint(length)), Deferred(length, record.final)]
         return pieces
+
+    def beside(self, tensors: Sequence[TensorRef]) -> Mapping[str, list[Piece]]:
+        """Nothing: all is in one file."""
+        return {}
 
 
 def _crc_check(file: MappedFile, end: int) -> Callable[[], None]:

@@ -100,6 +100,11 @@ def varint(number: int) -> bytes:
     return bytes(parts)
 
 
+def signed(number: int) -> int:
+    """A varint read as an int64."""
+    return number - (1 << 64) if number >> 63 else number
+
+
 def delimited(field: int, data: bytes) -> bytes:
     """A whole length-delimited field."""
     return key(field, BYTES) + varint(len(data)) + data

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..errors import MalformedFileError, shown
 from ..splice import Deferred, Piece, views
 from ..tensors import DTYPES, Checkpoint, Extent, MappedFile, TensorRef, TensorSpec, is_possible_shape
-from . import EmbeddedRecord
+from . import Described, EmbeddedRecord
 from .pieces import tensor_piece
 from .record_text import parse_record
 
@@ -32,6 +32,8 @@ class Safetensors:
     title = "safetensors"
     suffixes = (".safetensors",)
     dtypes = frozenset(_NAMES)
+    holds_graph = False
+    exported_by = ""
 
     def sniff(self, head: bytes) -> bool:
         """A plausible header length, then a JSON object."""
@@ -52,7 +54,14 @@ class Safetensors:
         check = _crc_check(file, tensors, metadata["crc_num"]) if "crc_num" in metadata else None
         return Checkpoint(file.path, self.name, tensors, record=record, metadata=metadata, check=check)
 
-    def layout(self, tensors: Sequence[TensorRef], record: EmbeddedRecord, *, framework: str) -> list[Piece]:
+    def layout(
+        self,
+        tensors: Sequence[TensorRef],
+        record: EmbeddedRecord,
+        *,
+        framework: str,
+        network: Described | None = None,
+    ) -> list[Piece]:
         """Header with the record in ``__metadata__``, then the tensors, widest dtype first so that all are aligned."""
         ordered = sorted(tensors, key=lambda ref: -DTYPES[ref.spec.dtype].itemsize)
         entries: dict[str, object] = {}
@@ -72,6 +81,10 @@ class Safetensors:
         pieces: list[Piece] = [Deferred(length, lambda: header(record.final()))]
         pieces += [tensor_piece(ref) for ref in ordered]
         return pieces
+
+    def beside(self, tensors: Sequence[TensorRef]) -> Mapping[str, list[Piece]]:
+        """Nothing: all is in one file."""
+        return {}
 
 
 def _parsed(file: MappedFile, text: bytes) -> dict[str, object]:

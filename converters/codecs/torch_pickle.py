@@ -10,7 +10,7 @@ from ...mappings.errors import MshubConvertError
 from ..errors import MalformedFileError
 from ..splice import Piece
 from ..tensors import DTYPES, Checkpoint, MappedFile, TensorRef
-from . import EmbeddedRecord
+from . import Described, EmbeddedRecord
 from .record_text import parse_record
 from .torch_faults import TorchFault
 from .torch_magic import LOCAL_MAGIC, is_old_tar, is_pickle
@@ -28,6 +28,8 @@ class TorchPickle:
     title = "PyTorch .pth"
     suffixes = (".pth", ".pt", ".bin", ".pth.tar", ".tar")  # Path.suffix of model.pth.tar is .tar
     dtypes = frozenset(DTYPES)
+    holds_graph = False
+    exported_by = ""
 
     def sniff(self, head: bytes) -> bool:
         """A zip archive, a pickle, or the tar archive of PyTorch's first year."""
@@ -65,11 +67,22 @@ class TorchPickle:
             sets=contents.sets, check=check,
         )  # fmt: skip
 
-    def layout(self, tensors: Sequence[TensorRef], record: EmbeddedRecord, *, framework: str) -> list[Piece]:
+    def layout(
+        self,
+        tensors: Sequence[TensorRef],
+        record: EmbeddedRecord,
+        *,
+        framework: str,
+        network: Described | None = None,
+    ) -> list[Piece]:
         """A zip archive as torch.save writes it, of an OrderedDict of plain tensors."""
         from .torch_layout import archive_pieces
 
         return archive_pieces(tensors, record)
+
+    def beside(self, tensors: Sequence[TensorRef]) -> Mapping[str, list[Piece]]:
+        """Nothing: all is in one file."""
+        return {}
 
 
 def _checker(file: MappedFile, entries: Mapping[str, "Entry"]) -> Callable[[], None]:

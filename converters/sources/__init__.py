@@ -35,9 +35,11 @@ class Source:
     """A local weight file and what its address says of it.
 
     ``model`` names outputs; ``architecture`` (a name) and ``dialect`` are what the address promises, checked
-    against the file; ``library`` and ``library_model`` tell which real network the weights belong to (``timm``,
+    against the file; ``claims`` is an architecture that its documents name, which the file may contradict with a
+    notice; ``library`` and ``library_model`` tell which real network the weights belong to (``timm``,
     ``resnext50_32x4d``); ``facts`` go into the record (tag, licence, preprocessing, accuracy, url); ``classes`` is how
-    many the published weights have.
+    many the published weights have. Where an address does not say it exactly, ``promises`` are the names that the
+    architecture may have, and ``likely_classes`` the numbers of classes.
     """
 
     address: str
@@ -51,6 +53,9 @@ class Source:
     facts: Mapping[str, object] = field(default_factory=dict)
     classes: int | None = None
     notices: tuple[str, ...] = ()
+    promises: tuple[str, ...] = ()
+    likely_classes: tuple[int, ...] = ()
+    claims: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class Resolver(Protocol):
         """Addresses' rests that can be asked for, for ``mshub-convert list scheme:``."""
 
 
-SCHEMES = ("timm", "torchvision")
+SCHEMES = ("timm", "torchvision", "mmcls", "modelhub", "mshub")
 
 
 def resolver(scheme: str) -> Resolver:
@@ -89,8 +94,10 @@ def resolver(scheme: str) -> Resolver:
 
 
 def resolve(address: str, request: Request) -> Source:
-    """Find the local weight file behind an address: ``timm:NAME[.TAG]``, ``torchvision:NAME[.WEIGHTS]`` or a path."""
+    """Find the local weight file behind an address: ``SCHEME:NAME``, the address of a card, or a path."""
     scheme, colon, rest = address.partition(":")
+    if scheme in ("http", "https"):
+        return resolver("mshub").resolve(address, request)
     if colon and not Path(address).exists() and scheme.isidentifier() and len(scheme) > 1:
         return resolver(scheme).resolve(rest, request)
     from . import local

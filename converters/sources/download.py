@@ -5,20 +5,17 @@ import importlib
 import inspect
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import EnvironmentError_, UsageError
-from . import Progress
+from . import Progress, transfer
 
 CACHE_VARIABLE = "MSHUB_CONVERT_CACHE"
 
-_TIMEOUTS = (5.0, 30.0)  # seconds to connect, seconds between two bytes
-_CHUNK = 1 << 20
-_ELSEWHERE = "Check the network, or download it on another machine and give it with --weights FILE."
+_TIMEOUT = 5.0  # seconds to connect
 
 
 def given(weights: Path) -> Path:
@@ -52,74 +49,44 @@ def cached_path(url: str, cache: Path | None = None) -> Path:
     return folder / str(pooch.utils.unique_file_name(url))
 
 
-def fetch(url: str, *, sha256_prefix: str | None, cache: Path | None = None, progress: Progress | None = None) -> Path:
+def fetch(
+    url: str,
+    *,
+    sha256_prefix: str | None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    limit: int = transfer.LIMIT,
+) -> Path:
     """Download a file once and return its local path.
 
-    The sha256 is compared with its known start every time, for cached files too; one that differs is set aside as
-    ``<name>.mismatch``. ``cache`` is the folder to keep files in (else ``$MSHUB_CONVERT_CACHE``, else the user's
-    cache folder). Everything that goes wrong is an EnvironmentError_ that names the address.
+    The sha256 is compared with its known start, or all of it, every time, for cached files too; one that differs is
+    set aside as ``<name>.mismatch``. A connection that is cut is taken up again, by this call or the next one:
+    ``<name>.part`` is what is there so far. ``cache`` is the folder to keep files in (else ``$MSHUB_CONVERT_CACHE``,
+    else the user's cache folder), ``limit`` the most bytes to take. Everything that goes wrong is an
+    EnvironmentError_ that names the address.
     """
-    if urlsplit(url).scheme not in ("http", "https") or not PurePosixPath(urlsplit(url).path).name:
+    name = PurePosixPath(urlsplit(url).path).name
+    if urlsplit(url).scheme not in ("http", "https") or not name:
         raise UsageError(f"{url} is not the http or https address of a file", remedy="Download it, and give the file.")
     path = cached_path(url, cache)
     if path.exists():
         _check(path, path, url, sha256_prefix)
         return path
+
+    def report(done: int, total: int | None) -> None:
+        if progress is not None:
+            progress(name, done, total)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        with transfer.part_of(path) as part:
+            transfer.receive(url, part, checked=bool(sha256_prefix), limit=limit, report=report)
+            part.complete()
+            _check(part.path, path, url, sha256_prefix)
+            part.path.replace(path)
     except OSError as error:
         raise _unwritable(path.parent, error) from None
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            _download(url, out, progress)
-            out.flush()
-            os.fsync(out.fileno())
-        _check(part, path, url, sha256_prefix)
-        part.replace(path)
-    except OSError as error:
-        raise _unwritable(path.parent, error) from None
-    finally:
-        part.unlink(missing_ok=True)
     return path
-
-
-def _download(url: str, out: Any, progress: Progress | None) -> None:
-    import pooch
-    import requests
-
-    bar = _Bar(PurePosixPath(urlsplit(url).path).name, progress) if progress else False
-    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUTS)
-    try:
-        downloader(url, out, None)
-    except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else "an error"
-        raise EnvironmentError_(f"{url} answered HTTP {status}", remedy=_ELSEWHERE) from None
-    except requests.RequestException as error:
-        raise EnvironmentError_(f"{url} could not be downloaded: {_reason(error)}", remedy=_ELSEWHERE) from None
-
-
-class _Bar:
-    """What pooch wants of a progress bar, handed on to a callback."""
-
-    def __init__(self, what: str, progress: Progress) -> None:
-        self._what, self._progress = what, progress
-        self._done = 0
-        self.total = 0
-
-    def update(self, step: int) -> None:
-        """Some more bytes; pooch counts whole chunks, so the last one may be too many."""
-        self._done += step
-        done = min(self._done, self.total) if self.total else self._done
-        self._progress(self._what, done, self.total or None)
-
-    def reset(self) -> None:
-        """Pooch starts again from zero before it announces the end."""
-        self._done = 0
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def _check(file: Path, name: Path, url: str, prefix: str | None) -> None:
@@ -129,8 +96,9 @@ def _check(file: Path, name: Path, url: str, prefix: str | None) -> None:
         return
     aside = name.with_name(f"{name.name}.mismatch")
     file.replace(aside)
+    expected = f"the sha256 {prefix}" if len(prefix or "") == 64 else f"a sha256 that starts with {prefix}"
     raise EnvironmentError_(
-        f"{url} should have a sha256 that starts with {prefix}, the file has {digest}: it was set aside as {aside}",
+        f"{url} should have {expected}, the file has {digest}: it was set aside as {aside}",
         remedy="Try again; if it stays so, something on the way changes files: give a good copy with --weights FILE.",
     )
 
@@ -169,13 +137,15 @@ def fetch_hub(
             continue
         except Exception as error:
             # The transport's own exceptions: requests', httpx's or httpx2's, as the version of huggingface_hub has it.
-            raise EnvironmentError_(f"{address}/{name} broke off: {_reason(error)}", remedy=_ELSEWHERE) from None
+            raise EnvironmentError_(
+                f"{address}/{name} broke off: {transfer.reason(error)}", remedy=transfer.ELSEWHERE
+            ) from None
         path = _checked_blob(Path(found), address)
         # The cache keeps snapshots/COMMIT/FILE.
         return path, f"{address}/resolve/{path.parent.name}/{name}"
     if problem is None:
-        raise EnvironmentError_(f"{address} has no {' or '.join(names)}", remedy=_ELSEWHERE)
-    raise EnvironmentError_(f"{address} is not cached and cannot be reached: {problem}", remedy=_ELSEWHERE)
+        raise EnvironmentError_(f"{address} has no {' or '.join(names)}", remedy=transfer.ELSEWHERE)
+    raise EnvironmentError_(f"{address} is not cached and cannot be reached: {problem}", remedy=transfer.ELSEWHERE)
 
 
 def hub_is_offline() -> bool:
@@ -192,7 +162,7 @@ def _probe(repo: str, name: str, revision: str | None, endpoint: str | None) -> 
     from huggingface_hub.utils import EntryNotFoundError, RepositoryNotFoundError
 
     url = hf_hub_url(repo, name, revision=revision, endpoint=endpoint)
-    timeout = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else _TIMEOUTS[0]
+    timeout = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else _TIMEOUT
     try:
         get_hf_file_metadata(url, timeout=timeout)
     except EntryNotFoundError:
@@ -200,7 +170,7 @@ def _probe(repo: str, name: str, revision: str | None, endpoint: str | None) -> 
     except RepositoryNotFoundError:
         return "there is no such repository, or it is not public"
     except Exception as error:  # as above: the transport's own
-        return _reason(error)
+        return transfer.reason(error)
     return None
 
 
@@ -240,14 +210,6 @@ def _checked_blob(path: Path, address: str) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause of a transport's error, on one line."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _unwritable(folder: Path, error: OSError) -> EnvironmentError_:

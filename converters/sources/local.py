@@ -5,17 +5,21 @@ from pathlib import Path
 from ...mappings.architectures import known
 from ..codecs import codecs
 from ..errors import EnvironmentError_, UsageError
-from . import Origin, Request, Source
+from . import Origin, Request, Source, modelhub, resolver
 
 
 def resolve(address: str, request: Request) -> Source:
-    """A file of the user's; it says itself what it holds."""
+    """A file of the user's, which says itself what it holds; a card or a repository, which tell where it is."""
+    if address.endswith(".md") and Path(address).is_file():
+        return resolver("mshub").resolve(address, request)
+    path = Path(address)
+    if path.is_dir():
+        return modelhub.from_folder(path, request)
     if request.weights or request.init:
         raise UsageError(
             f"{address} is a file and has its own weights",
             remedy="Leave out --weights and --init, or give a model such as timm:resnext50_32x4d.",
         )
-    path = Path(address)
     if not path.exists():
         remedy = "Check the path; models are written timm:NAME or torchvision:NAME."
         if address in known():

@@ -1,15 +1,16 @@
 """The networks we know, by name; each family builds one graph. Of a new family, this file and one beside it know."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from ..errors import UnknownNameError
+from ..errors import MappingError, UnknownNameError
 from ..graph import Graph, Lookup
 from ..names import did_you_mean
 from ..traits import Traits
-from . import resnet, resnet_inference, resnet_names
+from . import resnet, resnet_inference, resnet_names, resnet_relatives, resnet_v2, resnet_v2_inference
 
 
 class Architecture(Protocol):
@@ -33,15 +34,50 @@ class Architecture(Protocol):
         """Plain values for JSON."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """Networks of one kind.
+
+    ``names`` are those that libraries publish, ``samples`` networks that between them have every module of the
+    family, ``shallow`` ones that have every pattern of a module. ``parse`` reads a name, ``read`` is the inverse of
+    ``Architecture.as_dict``, ``infer`` recognises a file by its shapes; ``why_not`` and ``why_not_file`` say why a
+    relative of the family is none of it.
+    """
+
+    names: tuple[str, ...]
+    samples: tuple[Architecture, ...]
+    shallow: tuple[Architecture, ...]
+    parse: Callable[[str], Architecture | None]
+    read: Callable[[Mapping[str, Any]], Architecture]
+    infer: Callable[[Lookup], Architecture | None]
+    why_not: Callable[[str], str]
+    why_not_file: Callable[[Lookup], str]
+
+
+# By what ``Architecture.as_dict`` says under "family"; the first one says nothing.
+_FAMILIES: Mapping[str, _Family] = {
+    "resnet": _Family(
+        resnet_names.NAMES, resnet.SAMPLES, resnet.SHALLOW, resnet.parse, resnet.from_dict, resnet_inference.infer,
+        resnet_relatives.why_not, resnet_inference.why_not_file,
+    ),
+    resnet_v2.FAMILY: _Family(
+        resnet_v2.NAMES, resnet_v2.SAMPLES, (resnet_v2.ResNetV2((1, 1, 1, 1)),), resnet_v2.parse, resnet_v2.from_dict,
+        resnet_v2_inference.infer, resnet_v2.why_not, resnet_v2_inference.why_not_file,
+    ),
+}  # fmt: skip
+# A later family is an earlier one with something more, by which it knows itself.
+_FROM_THE_LAST = tuple(_FAMILIES.values())[::-1]
+
+
 def architecture(name: str, *, classes: int = 1000) -> Architecture:
     """The architecture of this name; an unknown name raises with the nearest known ones.
 
     >>> architecture("resnext50_32x4d").graph().macs()
     4230479872
     """
-    found = resnet.parse(name)
+    found = next((network for family in _FAMILIES.values() if (network := family.parse(name))), None)
     if found is None:
-        reason = resnet_names.why_not(name)
+        reason = next((text for family in _FROM_THE_LAST if (text := family.why_not(name))), "")
         if reason:
             raise UnknownNameError(f"{name} is not supported: {reason}", remedy=f"Supported: {', '.join(known())}.")
         raise UnknownNameError(f"unknown architecture {name!r}", remedy=did_you_mean(name, known()))
@@ -50,30 +86,39 @@ def architecture(name: str, *, classes: int = 1000) -> Architecture:
 
 def from_dict(data: Mapping[str, Any]) -> Architecture:
     """The inverse of ``Architecture.as_dict``."""
-    return resnet.from_dict(data)
+    name = data.get("family", "resnet")
+    if name not in _FAMILIES:
+        raise MappingError(f"unknown family of networks {name!r}", remedy=did_you_mean(str(name), _FAMILIES))
+    return _FAMILIES[name].read(data)
 
 
 def known() -> tuple[str, ...]:
     """Names of the architectures that libraries publish (others of the same grammar work too)."""
-    return resnet_names.NAMES
+    return tuple(name for family in _FAMILIES.values() for name in family.names)
 
 
 def samples() -> tuple[Architecture, ...]:
     """Networks that between them have every module of every known architecture."""
-    return resnet.SAMPLES
+    return tuple(network for family in _FAMILIES.values() for network in family.samples)
 
 
 @cache
 def kinds() -> Mapping[str, str]:
     """What each module pattern of any architecture is: ``stages.{s}.{b}.norm{k}`` is a ``norm``."""
-    return MappingProxyType({module.pattern: module.kind for net in samples() for module in net.graph().modules})
+    shallow = (network for family in _FAMILIES.values() for network in family.shallow)
+    return MappingProxyType({module.pattern: module.kind for net in shallow for module in net.graph().modules})
 
 
 def infer(lookup: Lookup) -> Architecture | None:
     """Derive the architecture from the shapes that a file has."""
-    return resnet_inference.infer(lookup)
+    return next((network for family in _FROM_THE_LAST if (network := family.infer(lookup))), None)
 
 
 def why_not_file(lookup: Lookup) -> str:
     """What a file holds that is a relative of our architectures but none of them; empty if it is no relative."""
-    return resnet_inference.why_not_file(lookup)
+    return next((reason for family in _FROM_THE_LAST if (reason := family.why_not_file(lookup))), "")
+
+
+def why_not_tensors(names: Iterable[str]) -> str:
+    """Which relative of our architectures has tensors of these names, which ours do not have; empty if none."""
+    return resnet_relatives.why_not_tensors(names)

@@ -44,6 +44,12 @@ class Builder:
         inputs = [f"{path}.{leaf}" for leaf in ("scale", "shift", "mean", "var")]
         return self.node("BatchNormalization", path, value, *inputs, epsilon=self.traits.norm_eps)
 
+    def squeeze(self, pattern: str, value: str, before: int, after: int, *, at: Mapping[str, int] = _NO_INDICES) -> str:
+        """A layer of squeeze-and-excitation: linear over channels, as a 1x1 convolution with bias on 1x1 values."""
+        path = self._module(pattern, "squeeze", {"kernel": (after, before, 1, 1), "bias": (after,)}, at)
+        window: dict[str, Attribute] = {"kernel_shape": (1, 1), "strides": (1, 1), "group": 1, "pads": (0, 0, 0, 0)}
+        return self.node("Conv", path, value, f"{path}.kernel", f"{path}.bias", **window)
+
     def linear(self, pattern: str, value: str, before: int, after: int) -> str:
         """A linear layer with bias."""
         path = self._module(pattern, "linear", {"kernel": (after, before), "bias": (after,)}, _NO_INDICES)

@@ -1,13 +1,17 @@
 """Derive a ResNet from what a file has: damaged files count too, since most blocks say the same."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TypeGuard
+from collections.abc import Iterable, Iterator
 
 from ..graph import Lookup, Shape
+from .evidence import CONV, NORM, classes, depths, is_kernel
 from .resnet import LIMIT, MAX_BLOCKS, MAX_STAGES, ResNet
+from .resnet_names import EXPANSION, PLAIN_STEM, Block, usual_squeeze
 
-_CONV, _NORM = "stages.{s}.{b}.conv{k}", "stages.{s}.{b}.norm{k}"
+_SQUEEZE = "stages.{s}.{b}.squeeze{k}"
+_USUAL_DEEP_STEM = (32, 32, 64)
+
+_Places = list[tuple[int, int]]
 
 
 def infer(lookup: Lookup) -> ResNet | None:
@@ -16,55 +20,50 @@ def infer(lookup: Lookup) -> ResNet | None:
     A few missing or misshapen tensors do not matter: depths count blocks of which anything is there, and sizes
     are what most blocks say.
     """
-    depths = _depths(lookup)
-    blocks = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
-    sizes = Counter(size for stage, block in blocks for size in _block_sizes(lookup, stage, block))
-    if not sizes or _is_basic(lookup, blocks):
+    found = depths(lookup, stages=MAX_STAGES, blocks=MAX_BLOCKS)
+    places = _places(found)
+    block: Block = "basic" if _is_basic(lookup, places) else "bottleneck"
+    sizes = Counter(size for stage, at in places for size in _sizes(lookup, stage, at))
+    if not sizes or _is_senet(lookup, len(found)):
         return None
     (cardinality, base_width), _ = sizes.most_common(1)[0]
-    stem_width = _deep_stem_width(lookup)
+    if block == "basic" and (cardinality, base_width) != (1, 64):
+        return None
     return ResNet(
-        depths, cardinality, base_width,
-        classes=_classes(lookup, 256 * 2 ** (len(depths) - 1)),
-        stem="deep" if stem_width else "7x7",
-        stem_width=stem_width or 32,
-        shortcut="avg" if _shortcuts(lookup, len(depths), "avg_") > _shortcuts(lookup, len(depths), "") else "conv",
+        found, cardinality, base_width,
+        classes=classes(lookup, 64 * EXPANSION[block] << len(found) - 1),
+        stem=_stem(lookup),
+        shortcut="avg" if _shortcuts(lookup, len(found), "avg_") > _shortcuts(lookup, len(found), "") else "conv",
+        block=block,
+        squeeze=_squeeze(lookup, places, usual_squeeze(block, len(found))),
     )  # fmt: skip
 
 
 def why_not_file(lookup: Lookup) -> str:
     """Why the network that a file holds is a relative of these but none of them; empty if it is no relative."""
-    depths = _depths(lookup)
-    blocks = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
-    if _is_basic(lookup, blocks):
-        return "a ResNet with basic blocks (such as resnet18 or resnet34), which are not described yet"
+    found = depths(lookup, stages=MAX_STAGES, blocks=MAX_BLOCKS)
+    if _is_senet(lookup, len(found)):
+        return "an SENet-154, whose shortcuts are 3x3 convolutions"
+    places = _places(found)
+    norms = [(s, b) for s, b in places if lookup(NORM, "scale", s=s, b=b, k=1)]
+    if norms and not any(lookup(NORM, leaf, s=s, b=b, k=1) for s, b in norms for leaf in ("mean", "var")):
+        return "a ResNet without running statistics: of group norm, or saved without its buffers"
+    if _is_basic(lookup, places):
+        kernels = ((stage, lookup(CONV, "kernel", s=stage, b=block, k=2)) for stage, block in places)
+        width = _most(shape[0] >> stage for stage, shape in kernels if is_kernel(shape, 3))
+        if width not in (None, 64):
+            return f"a ResNet with basic blocks of {width} channels in its first stage, where ours have 64"
     return ""
 
 
-def _depths(lookup: Lookup) -> tuple[int, ...]:
-    depths: list[int] = []
-    for stage in range(MAX_STAGES):
-        depth = 0
-        while depth < MAX_BLOCKS and _has_block(lookup, stage, depth):
-            depth += 1
-        if not depth:
-            break
-        depths.append(depth)
-    return tuple(depths)
+def _places(found: Iterable[int]) -> _Places:
+    return [(stage, block) for stage, depth in enumerate(found) for block in range(depth)]
 
 
-def _has_block(lookup: Lookup, stage: int, block: int) -> bool:
-    return any(
-        lookup(pattern, leaf, s=stage, b=block, k=k) is not None
-        for pattern, leaf in ((_CONV, "kernel"), (_NORM, "scale"))
-        for k in (1, 2, 3)
-    )
-
-
-def _block_sizes(lookup: Lookup, stage: int, block: int) -> Iterator[tuple[int, int]]:
+def _sizes(lookup: Lookup, stage: int, block: int) -> Iterator[tuple[int, int]]:
     """What a block says about (cardinality, base width), if anything."""
-    shape = lookup(_CONV, "kernel", s=stage, b=block, k=2)
-    if not _is_kernel(shape, 3) or shape[0] % shape[1]:
+    shape = lookup(CONV, "kernel", s=stage, b=block, k=2)
+    if not is_kernel(shape, 3) or shape[0] % shape[1]:
         return
     groups = shape[0] // shape[1]
     if shape[0] % (2**stage * groups) == 0:
@@ -73,44 +72,74 @@ def _block_sizes(lookup: Lookup, stage: int, block: int) -> Iterator[tuple[int, 
             yield groups, base_width
 
 
-def _is_basic(lookup: Lookup, blocks: list[tuple[int, int]]) -> bool:
+def _is_basic(lookup: Lookup, places: _Places) -> bool:
     """Whether most blocks begin with a 3x3 convolution and have no third one."""
     basic = 0
-    for stage, block in blocks:
-        third = lookup(_CONV, "kernel", s=stage, b=block, k=3) or lookup(_NORM, "scale", s=stage, b=block, k=3)
-        basic += third is None and _is_kernel(lookup(_CONV, "kernel", s=stage, b=block, k=1), 3)
-    return basic > len(blocks) // 2
+    for stage, block in places:
+        third = lookup(CONV, "kernel", s=stage, b=block, k=3) or lookup(NORM, "scale", s=stage, b=block, k=3)
+        basic += third is None and is_kernel(lookup(CONV, "kernel", s=stage, b=block, k=1), 3)
+    return basic > len(places) // 2
 
 
-def _is_kernel(shape: Shape | None, size: int) -> TypeGuard[Shape]:
-    return shape is not None and len(shape) == 4 and 0 not in shape and shape[2:] == (size, size)
+def _is_senet(lookup: Lookup, stages: int) -> bool:
+    """Whether most strided shortcuts are 3x3 convolutions."""
+    return 2 * _shortcuts(lookup, stages, "", kernel=3) > stages
 
 
-def _deep_stem_width(lookup: Lookup) -> int:
-    """Channels of the first convolutions of a deep stem, 0 for a stem of one convolution."""
-    kernels = [lookup("stem.conv{k}", "kernel", k=k) for k in (1, 2, 3)]
-    if sum(kernel is not None for kernel in kernels) <= (lookup("stem.conv", "kernel") is not None):
-        return 0
-    first, second, third = kernels
-    said = Counter(
-        [shape[0] for shape in (first, second) if _is_kernel(shape, 3)]
-        + [shape[1] for shape in (second, third) if _is_kernel(shape, 3)]
-    )
-    widths = [width for width, _ in said.most_common() if width <= LIMIT]
-    return widths[0] if widths else 32
+def _most(widths: Iterable[int]) -> int | None:
+    """What is said most often, of what a ResNet may have; of equals, what was said first."""
+    return next((width for width, _ in Counter(widths).most_common() if 1 <= width <= LIMIT), None)
 
 
-def _classes(lookup: Lookup, channels: int) -> int:
-    """Rows of the classifier: what its kernel says if that fits the last stage, else what its bias says."""
-    kernel, bias = lookup("head", "kernel"), lookup("head", "bias")
-    fits = kernel is not None and len(kernel) == 2 and kernel[1] == channels
-    for shape in (kernel, bias) if fits else (bias, kernel):
-        if shape and shape[0] > 0:
-            return shape[0]
-    return 1000
+def _stem(lookup: Lookup) -> tuple[int, ...]:
+    """Channels of the stem's convolutions, as they, their norms and what reads them say."""
+    deep = sum(lookup("stem.conv{k}", "kernel", k=k) is not None for k in (1, 2, 3))
+    first = lookup(CONV, "kernel", s=0, b=0, k=1)
+    read_by_block = [first[1]] if first is not None and len(first) == 4 else []
+    if deep <= (lookup("stem.conv", "kernel") is not None):
+        said = [*_rows(lookup("stem.conv", "kernel"), 7), *_length(lookup("stem.norm", "scale")), *read_by_block]
+        return (_most(said) or PLAIN_STEM[0],)
+    widths = []
+    for k, usual in enumerate(_USUAL_DEEP_STEM, start=1):
+        after = lookup("stem.conv{k}", "kernel", k=k + 1) if k < 3 else None
+        said = [
+            *_rows(lookup("stem.conv{k}", "kernel", k=k), 3),
+            *_length(lookup("stem.norm{k}", "scale", k=k)),
+            *([after[1]] if is_kernel(after, 3) else []),
+            *(read_by_block if k == 3 else []),
+        ]
+        widths.append(_most(said) or usual)
+    return tuple(widths)
 
 
-def _shortcuts(lookup: Lookup, stages: int, prefix: str) -> int:
-    """Kernels found under the names of one kind of shortcut."""
+def _rows(shape: Shape | None, size: int) -> tuple[int, ...]:
+    """Channels that a convolution with kernels of this size puts out, if the shape is that of one."""
+    return shape[:1] if is_kernel(shape, size) else ()
+
+
+def _length(shape: Shape | None) -> tuple[int, ...]:
+    """Channels of a norm, if the shape is that of one."""
+    return shape if shape is not None and len(shape) == 1 else ()
+
+
+def _squeeze(lookup: Lookup, places: _Places, usual: tuple[int, ...]) -> tuple[int, ...]:
+    """Channels that each stage's blocks are squeezed to; empty where most blocks have nothing of the kind."""
+    said: dict[int, list[int]] = {}
+    having = 0
+    for stage, block in places:
+        down, bias, up = (
+            lookup(_SQUEEZE, leaf, s=stage, b=block, k=k) for k, leaf in ((1, "kernel"), (1, "bias"), (2, "kernel"))
+        )
+        having += not (down is bias is up is None)
+        said.setdefault(stage, []).extend(
+            [shape[at] for shape, at, axes in ((down, 0, 2), (up, 1, 2), (bias, 0, 1)) if shape and len(shape) >= axes]
+        )
+    if 2 * having <= len(places):
+        return ()
+    return tuple(_most(said[stage]) or width for stage, width in enumerate(usual))
+
+
+def _shortcuts(lookup: Lookup, stages: int, prefix: str, *, kernel: int = 1) -> int:
+    """Kernels of this size found under the names of one kind of shortcut."""
     pattern = f"stages.{{s}}.{{b}}.{prefix}shortcut.conv"
-    return sum(_is_kernel(lookup(pattern, "kernel", s=stage, b=0), 1) for stage in range(stages))
+    return sum(is_kernel(lookup(pattern, "kernel", s=stage, b=0), kernel) for stage in range(stages))

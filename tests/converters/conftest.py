@@ -12,7 +12,7 @@ from mshub_convert.converters.codecs import open_checkpoint
 from mshub_convert.converters.opened import Opened, open_source
 from mshub_convert.converters.pipeline import Options, Prepared, prepare, write
 from mshub_convert.converters.sources import Origin, Source
-from mshub_convert.converters.target import output_path, parse_target
+from mshub_convert.converters.target import Form, output_path, parse_target
 from mshub_convert.converters.tensors import TensorRef, TensorSpec
 
 Arrays = dict[str, np.ndarray]
@@ -40,7 +40,7 @@ def prepared(opened: Callable[..., Opened]) -> Callable[..., Prepared]:
     """Plans a conversion: ``prepared(source, "ckpt:modelzoo", out, dtype=…, overwrite=…, check=…, strict=…)``."""
 
     def make(source: Any, to: str, out: Path, *, dtype: str | None = None, **options: Any) -> Prepared:
-        target = parse_target(to, dtype=dtype)
+        target = parse_target(to, Form(dtype))
         held = source if isinstance(source, Opened) else opened(source)
         return prepare(held, target, output_path(str(out), target, held.source.model), Options(**options))
 

@@ -210,7 +210,8 @@ def test_an_unknown_dialect(opened: Open, weights_file: Callable[..., Path]) -> 
 
 
 @pytest.mark.parametrize(
-    ("golden", "said"), [("timm_resnet18", "basic blocks"), ("timm_vit_tiny_patch16_224", "a vision transformer")]
+    ("golden", "said"),
+    [("timm_skresnet18", "selective kernels"), ("timm_vit_tiny_patch16_224", "a vision transformer")],
 )
 def test_other_networks(opened: Open, save: Callable[..., Path], golden: str, said: str) -> None:
     content = json.loads((GOLDEN / f"{golden}.json").read_text(encoding="utf-8"))
@@ -307,8 +308,8 @@ def test_a_name_too_long(opened: Open, tmp_path: Path) -> None:
         (b"<html>", "a web page"),
         (b"\x89HDF\r\n", "an HDF5 file"),
         (b"\x1f\x8b\x08", "gzip-compressed"),
-        (b"\x08\x07\x12\x04", "perhaps an ONNX model"),
-        (b"\n\x031.1\x12\tMindSpore*\x062.10.0:", "perhaps a MINDIR model"),
+        (b"\x08\x07\x12\x04", "is not a valid ONNX model"),
+        (b"\n\x031.1\x12\tMindSpore*\x062.10.0:", "is not a valid MINDIR"),
         (b"\0" * 257 + b"ustar\x00" + b"\0" * 300, "a tar archive"),
         (b"hello", r"of no container we know \(first bytes 68 65 6c 6c 6f\)"),
     ],

@@ -141,7 +141,7 @@ def test_a_surplus_tensor(weights: Arrays) -> None:
 @pytest.mark.parametrize(
     ("names", "cause"),
     [
-        (["layer{s}.0.se.fc1.weight", "layer{s}.0.se.fc2.weight"], "squeeze-and-excitation"),
+        (["layer{s}.0.se_module.a.weight", "layer{s}.0.se_module.b.weight"], "squeeze-and-excitation"),
         (["layer{s}.0.attn.conv.weight"], "channel attention"),
         (["aux_classifier.{s}.weight"], "an auxiliary classifier"),
         (["layer{s}.0.lora_A.weight"], "adapters"),
@@ -154,15 +154,48 @@ def test_parts_of_other_networks_are_named(weights: Arrays, names: list[str], ca
     assert "{1,2}" in line
 
 
-def test_a_squeeze_and_excitation_network_of_timm() -> None:
+def test_squeeze_and_excitation_in_few_blocks_is_surplus() -> None:
     content = json.loads((GOLDEN / "timm_seresnext50_32x4d.json").read_text(encoding="utf-8"))
     held = {
         name: np.zeros(shape, np.int64 if name.endswith("num_batches_tracked") else np.float32)
         for name, shape in content["tensors"]
+        if ".se." not in name or name.startswith("layer4.")
     }
     line = problem(plan(held), "unexpected")
-    assert line.startswith("64 tensors that resnext50_32x4d does not have (squeeze-and-excitation: another function)")
-    assert "layer3.{0..5}.se.fc{1,2}.weight" in line
+    assert line.startswith("12 tensors that resnext50_32x4d does not have (squeeze-and-excitation: another function)")
+    assert "layer4.{0..2}.se.fc{1,2}.weight" in line
+
+
+SQUEEZED = ResNet((1, 1), cardinality=4, base_width=2, classes=5, squeeze=(16, 8))
+
+
+@pytest.mark.parametrize("to", ["mindcv-senet", "modelzoo", "modelzoo-gpu"])
+def test_convolutions_of_one_pixel_become_dense_layers_and_back(to: str) -> None:
+    held = drawn(SQUEEZED, "timm")
+    there = plan(held, to)
+    assert there.problems == ()
+    reshaped = [step for step in there.steps if step.how == "reshape"]
+    assert [step.key for step in reshaped] == [f"stages.{s}.0.squeeze{k}.kernel" for s in (0, 1) for k in (1, 2)]
+    assert [step.target.spec.shape for step in reshaped] == [(16, 256), (256, 16), (8, 512), (512, 8)]
+    arrays = made(there)
+    for step in reshaped:
+        (source,) = step.sources
+        assert arrays[step.target.spec.name].tobytes() == held[source].tobytes()
+    back = plan({name: array.reshape(there.target.specs[name]) for name, array in arrays.items()}, "timm")
+    assert back.problems == ()
+    again = made(back)
+    for step in reshaped:
+        (source,) = step.sources
+        assert again[source].shape == held[source].shape
+        assert again[source].tobytes() == held[source].tobytes()
+
+
+def test_a_dense_layer_where_a_convolution_belongs_is_misshapen() -> None:
+    held = drawn(SQUEEZED, "timm")
+    held["layer1.0.se.fc1.weight"] = held["layer1.0.se.fc1.weight"].reshape(16, 256)
+    assert problem(plan(held, "mindcv-senet"), "shape") == (
+        "1 tensor of shape [16, 256] where [16, 256, 1, 1] is needed: layer1.0.se.fc1.weight"
+    )
 
 
 def test_a_wrong_shape(weights: Arrays) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mshub_convert.converters.errors import UsageError
-from mshub_convert.converters.target import output_path, parse_target
+from mshub_convert.converters.target import Form, output_path, parse_target
 from mshub_convert.mappings.errors import MshubConvertError
 
 
@@ -31,7 +31,7 @@ def test_targets(text: str, container: str, dialect: str, framework: str) -> Non
     ("text", "message", "remedy"),
     [
         ("cpkt", "unknown container 'cpkt'", "Did you mean ckpt?"),
-        ("", "unknown container ''", "Known: ckpt, pth, safetensors."),
+        ("", "unknown container ''", "Known: ckpt, mindir, onnx, pth, safetensors."),
         ("ckpt:mindvc", "unknown dialect 'mindvc'", "Did you mean mindcv?"),
         (
             "ckpt:timm",
@@ -55,13 +55,13 @@ def test_what_is_no_target(text: str, message: str, remedy: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_dtypes_to_cast_to(dtype: str) -> None:
-    assert parse_target("ckpt", dtype=dtype).dtype == dtype
+    assert parse_target("ckpt", Form(dtype)).dtype == dtype
 
 
 @pytest.mark.parametrize("dtype", ["float61", "int8", ""])
 def test_no_other_dtypes(dtype: str) -> None:
     with pytest.raises(UsageError, match="cannot cast to"):
-        parse_target("ckpt", dtype=dtype)
+        parse_target("ckpt", Form(dtype))
 
 
 def test_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,26 +11,31 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".support" / "results.json"
-UNTESTED = "\N{EN DASH}"
 START, END = "<!-- support table: made by scripts/support_table.py -->", "<!-- end of support table -->"
-
-COLUMNS = (
-    "ckpt:mindcv", "ckpt:modelzoo", "ckpt:modelzoo-gpu", "ckpt:modelzoo-resnet",
-    "safetensors:timm", "safetensors:torchvision", "safetensors:mindcv", "safetensors:modelzoo", "safetensors:mmcls",
-    "pth:timm", "pth:torchvision", "pth:mmcls",
-)  # fmt: skip
 
 # Source address → targets that are tested. A source "A > B" is the file of dialect B that A was converted to.
 TESTED: dict[str, tuple[str, ...]] = {
-    "timm:resnext50_32x4d": ("ckpt:mindcv", "ckpt:modelzoo", "ckpt:modelzoo-gpu", *COLUMNS[4:]),
-    "timm:resnext50d_32x4d": ("ckpt:mindcv", "safetensors:mmcls", "pth:timm"),
-    "timm:resnext101_32x8d": ("ckpt:mindcv", "ckpt:modelzoo", "pth:torchvision"),
-    "timm:resnet50": ("ckpt:mindcv", "ckpt:modelzoo-resnet", "safetensors:timm"),
-    "torchvision:resnext101_64x4d": ("ckpt:mindcv", "safetensors:timm"),
-    "torchvision:resnext50_32x4d": ("ckpt:mindcv", "pth:timm"),
-    "timm:resnext50_32x4d > ckpt:mindcv": ("pth:timm", "safetensors:torchvision", "ckpt:modelzoo"),
-    "timm:resnext50_32x4d > ckpt:modelzoo": ("pth:timm", "ckpt:mindcv"),
-}
+    "timm:resnext50_32x4d": (
+        "ckpt:mindcv", "ckpt:modelzoo", "ckpt:modelzoo-gpu", "safetensors:timm", "safetensors:torchvision",
+        "safetensors:mindcv", "safetensors:modelzoo", "pth:mmcls", "onnx:timm", "onnx:modelzoo", "mindir:mindcv",
+    ),
+    "timm:resnext50d_32x4d": ("ckpt:mindcv", "safetensors:mmcls", "onnx:timm"),
+    "timm:resnext101_32x8d": ("ckpt:mindcv", "ckpt:modelzoo"),
+    "timm:resnet50": ("ckpt:modelzoo-resnet", "onnx:mindcv"),
+    "timm:resnet18": ("ckpt:mindcv", "pth:torchvision", "onnx:torchvision", "mindir:mindcv"),
+    "timm:seresnet18": ("ckpt:mindcv-senet", "ckpt:modelzoo", "pth:mmcls", "onnx:mindcv-senet"),
+    "timm:seresnext26d_32x4d": ("ckpt:mindcv-senet", "onnx:timm"),
+    "torchvision:resnext101_64x4d": ("ckpt:mindcv",),
+    "torchvision:resnet34": ("ckpt:mindcv", "pth:timm"),
+    "mmcls:resnext50-32x4d_8xb32_in1k": ("ckpt:mindcv", "safetensors:timm"),
+    "mmcls:resnet18_8xb32_in1k": ("ckpt:mindcv", "onnx:timm"),
+    "timm:resnext50_32x4d > ckpt:mindcv": ("pth:timm", "ckpt:modelzoo", "onnx:timm"),
+    "timm:resnext50_32x4d > ckpt:modelzoo": ("pth:timm",),
+    "timm:resnext50_32x4d > pth:mmcls": ("ckpt:mindcv",),
+    "timm:seresnet18 > ckpt:mindcv-senet": ("pth:timm",),
+    "timm:resnet18 > onnx:timm": ("ckpt:mindcv", "pth:mmcls", "mindir:mindcv"),
+    "timm:resnet18 > mindir:mindcv": ("pth:timm", "onnx:timm"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,15 @@ def save_result(source: str, to: str, cell: Cell) -> None:
 
 
 def render(proven: dict[str, tuple[str, ...]]) -> str:
-    """The table for the README: ✓ where proven, – where not tested, blank where the dialect has no names for it."""
-    columns = [to for to in COLUMNS if any(to in cells for cells in proven.values())]
-    columns += sorted({to for cells in proven.values() for to in cells} - set(columns))
-    lines = ["| from \\ to | " + " | ".join(f"`{to}`" for to in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    """The table for the README: a source and its proven targets on each line, targets of one container together."""
+    lines = ["| from | to |", "|---|---|"]
     for source, cells in proven.items():
-        marks = ["✓" if to in cells else UNTESTED if nameable(source, to) else "" for to in columns]
-        lines.append(f"| {told(source)} | " + " | ".join(marks) + " |")
+        groups: dict[str, list[str]] = {}
+        for to in cells:
+            container, _, names = to.partition(":")
+            groups.setdefault(container, []).append(names)
+        said = "; ".join(f"`{container}`: {', '.join(names)}" for container, names in groups.items())
+        lines.append(f"| {told(source)} | {said} |")
     return "\n".join(lines)
 
 
@@ -73,15 +80,6 @@ def told(source: str) -> str:
     """A source as the table says it."""
     address, arrow, dialect = source.partition(" > ")
     return f"`{dialect}` made from `{address}`" if arrow else f"`{address}`"
-
-
-def nameable(source: str, to: str) -> bool:
-    """Whether the target's dialect has names for the source's network."""
-    from mshub_convert.mappings.architectures import architecture
-    from mshub_convert.mappings.dialects import dialect
-
-    name = source.partition(" > ")[0].partition(":")[2]
-    return dialect(to.partition(":")[2]).can_name(architecture(name))
 
 
 def readme_table() -> str:

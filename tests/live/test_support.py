@@ -14,6 +14,7 @@ from mshub_convert.converters.pipeline import Options, Prepared, prepare, write
 from mshub_convert.converters.target import output_path, parse_target
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.compare import Verdict
+from mshub_convert.verify.export import export_mindir
 from mshub_convert.verify.inputs import Inputs
 from mshub_convert.verify.prover import Prover
 
@@ -60,14 +61,14 @@ def test_conversions_are_proven_and_controls_fail(source: str, tmp_path: Path) -
             prepared = prepare(opened, target, destination, Options())
             assert not prepared.plan.problems
             folder.mkdir()
-            with write(prepared) as staged:
+            with write(prepared, export=export_mindir) as staged:
                 path = staged.commit()
             with SourceRequest(path).open() as result:
                 proof = prover.prove(result)
             assert proof, proof.reason
             assert all(item.top1 == (8, 8) for item in proof.comparisons)
 
-            with write(mixed_up(prepared)) as staged:
+            with write(mixed_up(prepared), export=export_mindir) as staged:
                 wrong = staged.commit()
             with SourceRequest(wrong).open() as result:
                 control = control_prover.prove(result, library_check=False)

@@ -1,14 +1,16 @@
 """ResNets: published sizes, shapes at odd sizes, padding, traits, and the grammar of their names."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mshub_convert.mappings.architectures import architecture, from_dict, kinds, known, samples
+from mshub_convert.mappings.architectures import architecture, from_dict, kinds, samples
 from mshub_convert.mappings.architectures.resnet import ResNet, parse
+from mshub_convert.mappings.architectures.resnet_names import NAMES, usual_squeeze
 from mshub_convert.mappings.errors import MappingError, UnknownNameError
 from mshub_convert.mappings.graph import Graph, Node, ints, pads
 from mshub_convert.mappings.traits import Traits
@@ -31,8 +33,14 @@ def node(graph: Graph, name: str) -> Node:
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
+        ("resnet18", 11_689_512),
+        ("resnet34", 21_797_672),
         ("resnet50", 25_557_032),
         ("wide_resnet50_2", 68_883_240),
+        ("seresnet18", 11_779_624),
+        ("seresnet50", 28_088_024),
+        ("seresnext50_32x4d", 27_559_896),
+        ("seresnext101d_32x8d", 93_588_280),
         ("resnext50_32x4d", 25_028_904),
         ("resnext50d_32x4d", 25_048_136),
         ("resnext101_32x4d", 44_177_704),
@@ -61,6 +69,23 @@ def test_operations_in_billions(name: str, macs: float, flops_mmcv: float) -> No
     assert round(graph.flops_mmcv() / 1e9, 3) == flops_mmcv
 
 
+# As mmpretrain's model zoo states them (configs/resnet, configs/seresnet), in millions and billions.
+@pytest.mark.parametrize(
+    ("name", "parameters", "flops"),
+    [
+        ("resnet18", 11.69, 1.82),
+        ("resnet34", 21.80, 3.68),
+        ("resnet50", 25.56, 4.12),
+        ("seresnet50", 28.09, 4.13),
+        ("seresnet101", 49.33, 7.86),
+    ],
+)
+def test_published_sizes(name: str, parameters: float, flops: float) -> None:
+    graph = architecture(name).graph()
+    assert round(sum(parameter.size for parameter in graph.parameters if parameter.trainable) / 1e6, 2) == parameters
+    assert graph.flops_mmcv() / 1e9 == pytest.approx(flops, abs=0.0051)
+
+
 # The graph
 
 
@@ -71,6 +96,10 @@ def test_branches_meet_at_any_size(network: ResNet, traits: Traits, height: int,
     shapes = graph.shapes(height, width)
     for add in (found for found in graph.nodes if found.op == "Add"):
         assert len({shapes[name] for name in add.inputs}) == 1
+    for product in (found for found in graph.nodes if found.op == "Mul"):
+        values, gate = (shapes[name] for name in product.inputs)
+        assert gate == (values[0], 1, 1)
+        assert shapes[product.output] == values
     assert all(size > 0 for shape in shapes.values() for size in shape)
     assert shapes[graph.output] == (network.classes,)
 
@@ -102,9 +131,13 @@ def test_samples_tell_the_kind_of_every_module(network: ResNet) -> None:
     assert sum(module.closes_branch for module in network.graph().modules) == sum(network.depths)
 
 
+def test_shallow_networks_tell_the_kind_of_every_module_of_the_samples() -> None:
+    assert dict(kinds()) == {module.pattern: module.kind for net in samples() for module in net.graph().modules}
+
+
 def test_samples_have_every_module_of_every_known_network() -> None:
     ours = {module.path for network in samples() for module in network.graph().modules}
-    for name in known():
+    for name in NAMES:
         assert {module.path for module in architecture(name).graph().modules} <= ours
 
 
@@ -211,6 +244,43 @@ def test_only_the_average_shortcut_pools_and_not_in_the_first_stage() -> None:
 
     assert pools("resnet50") == pools("resnet50c") == []
     assert pools("resnet50d") == [f"stages.{stage}.0.avg_shortcut.pool" for stage in (1, 2, 3)]
+    assert pools("resnet18d") == pools("resnet50d")
+
+
+def test_basic_blocks_have_no_shortcut_in_the_first_stage_unless_the_stem_is_wide() -> None:
+    def shortcuts(network: ResNet) -> list[str]:
+        return [module.path for module in network.graph().modules if module.path.endswith("shortcut.conv")]
+
+    assert shortcuts(ResNet((2, 2), block="basic")) == ["stages.1.0.shortcut.conv"]
+    wide = ResNet((2, 2), block="basic", stem=(64, 64, 128))
+    assert shortcuts(wide) == ["stages.0.0.shortcut.conv", "stages.1.0.shortcut.conv"]
+    assert wide.graph().shapes(64, 64)["stages.0.0.shortcut.conv"] == (64, 16, 16)
+
+
+def test_the_first_convolution_of_a_basic_block_strides_whatever_the_bottlenecks_do() -> None:
+    for stride in ("3x3", "1x1"):
+        graph = architecture("resnet18").graph(Traits(bottleneck_stride=stride))
+        assert [node(graph, f"stages.1.0.conv{k}").attributes["strides"] for k in (1, 2)] == [(2, 2), (1, 1)]
+
+
+def test_squeeze_and_excitation_gates_what_the_last_norm_gives() -> None:
+    graph = architecture("seresnext50_32x4d").graph(Traits(padding="same"))
+    chain = ["squeeze.pool", "squeeze1", "squeeze.relu", "squeeze2", "squeeze.sigmoid", "squeeze.mul"]
+    before = "stages.1.0.norm3"
+    for name in chain:
+        found = node(graph, f"stages.1.0.{name}")
+        assert before in found.inputs
+        before = found.output
+    assert node(graph, "stages.1.0.squeeze.mul").inputs[0] == "stages.1.0.norm3"
+    assert before in node(graph, "stages.1.0.add").inputs
+    shapes = graph.shapes(64, 64)
+    assert [shapes[f"stages.1.0.{name}"] for name in chain] == [
+        (512, 1, 1), (32, 1, 1), (32, 1, 1), (512, 1, 1), (512, 1, 1), (512, 8, 8)
+    ]  # fmt: skip
+    # A 1x1 convolution of one value pads nothing, whatever the others do.
+    assert node(graph, "stages.1.0.squeeze1").attributes["pads"] == (0, 0, 0, 0)
+    plain = [module.path for module in architecture("resnext50_32x4d").graph().modules]
+    assert [module.path for module in graph.modules if module.kind != "squeeze"] == plain
 
 
 def test_counters_are_buffers_of_integers() -> None:
@@ -221,7 +291,7 @@ def test_counters_are_buffers_of_integers() -> None:
 # Names
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", NAMES)
 def test_known_names_round_trip(name: str) -> None:
     assert architecture(name).name == name
 
@@ -233,14 +303,25 @@ BOUNDED = st.integers(1, 4096)
     depths=st.lists(st.integers(1, 512), min_size=1, max_size=8).map(tuple),
     cardinality=st.one_of(st.just(1), BOUNDED),
     base_width=st.one_of(st.sampled_from((64, 128, 4096)), BOUNDED),
-    stem=st.one_of(st.just(("7x7", 32)), BOUNDED.map(lambda width: ("deep", width)), st.just(("deep", 32))),
+    stem=st.one_of(st.tuples(BOUNDED), st.tuples(BOUNDED, BOUNDED, BOUNDED), st.just((64,)), st.just((32, 32, 64))),
     shortcut=st.sampled_from(("conv", "avg")),
+    basic=st.booleans(),
+    squeeze=BOUNDED,
 )
 @settings(deadline=None)
 def test_every_network_has_a_name_that_is_read_back(
-    depths: tuple[int, ...], cardinality: int, base_width: int, stem: tuple[Any, int], shortcut: Any
+    depths: tuple[int, ...], cardinality: int, base_width: int, stem: Any, shortcut: Any, basic: bool, squeeze: int
 ) -> None:
-    network = ResNet(depths, cardinality, base_width, stem=stem[0], stem_width=stem[1], shortcut=shortcut)
+    if basic:
+        network = ResNet(depths, stem=stem, shortcut=shortcut, block="basic")
+    else:
+        network = ResNet(depths, cardinality, base_width, stem=stem, shortcut=shortcut)
+    for width in (None, squeeze):
+        network = replace(
+            network, squeeze=(width,) * len(depths) if width else usual_squeeze(network.block, len(depths))
+        )
+        assert parse(network.name) == network
+    network = replace(network, squeeze=())
     assert parse(network.name) == network
     # Names become file names and words of a shell.
     assert set(network.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
@@ -254,10 +335,17 @@ def test_every_network_has_a_name_that_is_read_back(
         (ResNet((3,)), "resnet_3"),
         (ResNet((3,), base_width=128), "wide_resnet_3_2"),
         (ResNet((3, 4, 6, 3), base_width=48), "resnext50_1x48d"),
-        (ResNet((1, 1), 4, 2, stem="deep", shortcut="avg"), "resnext_1-1d_4x2d"),
-        (ResNet((3, 4, 6, 3), stem="deep"), "resnet50c"),
-        (ResNet((3, 4, 6, 3), stem="deep", stem_width=24, shortcut="avg"), "resnet50_deep24_avg"),
-        (ResNet((3, 4, 6, 3), base_width=128, shortcut="avg"), "wide_resnet50_2_7x7_avg"),
+        (ResNet((1, 1), 4, 2, stem=(32, 32, 64), shortcut="avg"), "resnext_1-1d_4x2d"),
+        (ResNet((3, 4, 6, 3), stem=(32, 32, 64)), "resnet50c"),
+        (ResNet((3, 4, 6, 3), stem=(24, 32, 64), shortcut="avg"), "resnet50t"),
+        (ResNet((3, 4, 6, 3), stem=(64, 64, 128)), "resnet50s"),
+        (ResNet((3, 4, 6, 3), stem=(24, 24, 64), shortcut="avg"), "resnet50_stem24-24-64_avg"),
+        (ResNet((3, 4, 6, 3), base_width=128, shortcut="avg"), "wide_resnet50_2_stem64_avg"),
+        (ResNet((2, 2, 2, 2), block="basic"), "resnet18"),
+        (ResNet((3, 4, 6, 3), block="basic", squeeze=(8, 8, 16, 32)), "seresnet34"),
+        (ResNet((1, 2), block="basic"), "resnet_1-2_basic"),
+        (ResNet((1, 2), 4, 2, squeeze=(16, 32)), "seresnext_1-2_4x2d"),
+        (ResNet((1, 2), base_width=128, squeeze=(16, 16)), "sewide_resnet_1-2_2_squeeze16-16"),
     ],
 )
 def test_names_of_odd_networks(network: ResNet, name: str) -> None:
@@ -270,16 +358,19 @@ def test_names_of_odd_networks(network: ResNet, name: str) -> None:
     [
         "", "resnet", "resnext50", "resnet49", "resnet50_", "resnet50_32x4d", "resnext50_32x4", "resnext50_0x4d",
         "resnext50_032x4d", "resnext50_9999x4d", "wide_resnet50", "wide_resnet50_65", "wide_resnext50_32x4d",
-        "resnet50d_7x7_avg", "resnet50_deep0_avg", "resnet_0-1", "resnet_1-", "resnet_513", "resnet_" + "1-" * 8 + "1",
+        "resnet50d_stem64_avg", "resnet50_stem0_avg", "resnet50_stem8-8_avg",
+        "resnet_0-1", "resnet_1-", "resnet_513", "resnet_" + "1-" * 8 + "1",
         "resnet50\n", "resnet\N{ARABIC-INDIC DIGIT FIVE}0", "Resnet50",
-        "resnet50.a1_in1k", "resnet50t", "resnet50s", "resnext50_32x4d_avg",
+        "resnet50.a1_in1k", "resnet50u", "resnext50_32x4d_avg", "resnet50_basic", "resnext18_32x4d",
+        "wide_resnet18_2", "resnext_1-2_32x4d_basic", "resnet50_squeeze16-32-64-128", "seresnet50_squeeze16",
+        "seseresnet50", "se_resnet50", "senet154",
     ],
 )  # fmt: skip
 def test_other_names_are_none_of_ours(name: str) -> None:
     assert parse(name) is None
 
 
-@given(st.text(alphabet="wide_rsnxt0123456789-cd", max_size=30))
+@given(st.text(alphabet="wide_rsnxtqubcamzo0123456789-", max_size=30))
 @settings(deadline=None)
 def test_reading_a_name_never_fails(name: str) -> None:
     found = parse(name)
@@ -289,10 +380,10 @@ def test_reading_a_name_never_fails(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("resnet18", "basic blocks"),
-        ("resnet34d", "basic blocks"),
-        ("seresnext50_32x4d", "squeeze-and-excitation"),
         ("legacy_seresnext50_32x4d", "another class"),
+        ("legacy_senet154", "another class"),
+        ("senet154", "3x3 shortcuts"),
+        ("resnetrs50", "strides in a convolution"),
         ("resnetaa50d", "anti-aliased"),
         ("seresnextaa101d_32x8d", "anti-aliased"),
         ("resnetblur50", "anti-aliased"),
@@ -303,7 +394,7 @@ def test_reading_a_name_never_fails(name: str) -> None:
         ("cspresnext50", "cross-stage"),
         ("resnest50d", "split attention"),
         ("res2net50_26w_4s", "multi-scale"),
-        ("resnet50t", "depth, stem, width or norm"),
+        ("seresnext26ts", "depth, stem, width or norm"),
         ("resnet50_gn", "depth, stem, width or norm"),
         ("resnext99_32x4d", "depth, stem, width or norm"),
     ],
@@ -349,10 +440,16 @@ def test_class_count_is_no_part_of_the_name() -> None:
         ({"cardinality": 0}, "cardinality=0"),
         ({"base_width": 5000}, "base_width=5000"),
         ({"classes": 0}, "classes=0"),
-        ({"stem": "9x9"}, "stem=9x9"),
+        ({"stem": ()}, r"stem=\(\)"),
+        ({"stem": (32, 64)}, "stem="),
+        ({"stem": (32, 32, 0)}, "stem="),
         ({"shortcut": "none"}, "shortcut=none"),
-        ({"stem_width": 24}, "stem_width=24"),
-        ({"stem": "deep", "stem_width": -1}, "stem_width=-1"),
+        ({"block": "wide"}, "block=wide"),
+        ({"block": "basic", "cardinality": 32}, "basic blocks with cardinality=32 and base_width=64"),
+        ({"block": "basic", "base_width": 128}, "basic blocks with cardinality=1 and base_width=128"),
+        ({"squeeze": (16,)}, "squeeze="),
+        ({"squeeze": (16, 0)}, "squeeze="),
+        ({"squeeze": (16, 5000)}, "squeeze="),
     ],
 )
 def test_impossible_networks_cannot_be_said(changes: dict[str, Any], named: str) -> None:

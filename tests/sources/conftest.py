@@ -13,11 +13,19 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Web:
-    """``files`` by path; ``cut`` names paths whose body ends too early; ``seen`` is every request so far."""
+    """``files`` by path; ``cut`` names paths whose body always ends too early, ``cut_once`` the next time only.
+
+    ``redirects`` goes from paths to addresses; ``ranged`` says whether parts of files are served; ``seen`` is every
+    request so far, ``ranges`` the parts asked for.
+    """
 
     url: str
     files: dict[str, bytes] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
+    cut_once: set[str] = field(default_factory=set)
+    redirects: dict[str, str] = field(default_factory=dict)
+    ranged: bool = False
+    ranges: list[str] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
 
     def add_to_hub(self, repository, name, data):
@@ -35,6 +43,12 @@ def web(monkeypatch):
 
         def answer(self, *, with_body):
             served.seen.append(f"{self.command} {self.path}")
+            if self.path in served.redirects:
+                self.send_response(302)
+                self.send_header("Location", served.redirects[self.path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             data = served.files.get(self.path)
             if data is None:
                 self.send_response(404)
@@ -43,13 +57,35 @@ def web(monkeypatch):
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            self.send_response(200)
-            self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+            etag, whole = f'"{hashlib.sha256(data).hexdigest()}"', len(data)
+            start = self.asked_from(etag)
+            data = data[start:]
+            if start >= whole > 0:
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{whole}")
+                data = b""
+            elif start:
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+            else:
+                self.send_response(200)
+            self.send_header("ETag", etag)
             self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if with_body:
-                self.wfile.write(data[: len(data) // 2] if self.path in served.cut else data)
+                cut = self.path in served.cut or self.path in served.cut_once
+                served.cut_once.discard(self.path)
+                self.wfile.write(data[: len(data) // 2] if cut else data)
+
+        def asked_from(self, etag):
+            """The first byte that is asked for, of this version of the file."""
+            asked = self.headers.get("Range")
+            if asked:
+                served.ranges.append(asked)
+            if not asked or not served.ranged or self.headers.get("If-Range", etag) != etag:
+                return 0
+            return int(asked.removeprefix("bytes=").removesuffix("-"))
 
         def do_GET(self):
             self.answer(with_body=True)

@@ -13,9 +13,11 @@ from mshub_convert.converters.record import carried
 from mshub_convert.converters.sources import Request, calibrated
 from mshub_convert.converters.tensors import MappedFile
 from mshub_convert.mappings.architectures import architecture
+from mshub_convert.mappings.architectures.resnet import ResNet
 from mshub_convert.mappings.dialects import BUILTIN, dialect
+from mshub_convert.mappings.errors import MappingError
 
-MODULES = {module.path: module for module in architecture("resnext50_32x4d").graph().modules}
+MODULES = {module.path: module for module in architecture("seresnext50_32x4d").graph().modules}
 
 # sha256 of the little-endian bytes of seed 0. A change here makes every number measured with such weights void.
 GOLDEN = [
@@ -27,6 +29,8 @@ GOLDEN = [
     ("stages.0.0.norm1", "scale", "753819aca6cebcee163f27c63dde4e0822a716c3d38ce30b8a6e801238e2fabd"),
     ("head", "kernel", "ab685bf772affed360e99e3b6d38862ed1718e1cd5c2418f82bc5977f0a3f5fd"),
     ("head", "bias", "6480c41d589e3cf7d05e6408b35f66fb15dfb0c48fc79b8f4915d269d6594036"),
+    ("stages.0.0.squeeze1", "kernel", "deb0e9ef016b8324e0be03c3448f94f51321738ba83bead02036cb14110d4b27"),
+    ("stages.3.2.squeeze2", "bias", "dc1d104ca26dbed5985b1178aff22bc1e77585218503b21c5315b5bef54a0d87"),
     ("stem.norm", "count", "c555fdfe7c1a35bc1207f59207eab9b4bfa8fbd962ecef8519759f1c045fba76"),
 ]
 
@@ -83,6 +87,9 @@ def test_values_follow_the_stated_arithmetic():
         ("stages.3.1.norm3", "shift", 0, 0.1, -0.35, 0.35),
         ("head", "kernel", 0, 1 / math.sqrt(2048), -0.08, 0.08),
         ("head", "bias", 0, 1 / math.sqrt(3 * 2048), -1 / math.sqrt(2048), 1 / math.sqrt(2048)),
+        ("stages.3.1.squeeze1", "kernel", 0, math.sqrt(2 / 2048), -0.11, 0.11),
+        ("stages.3.1.squeeze2", "kernel", 0, math.sqrt(2 / 128), -0.44, 0.44),
+        ("stages.3.1.squeeze2", "bias", 0, 1 / math.sqrt(3), -1, 1),
     ],
 )
 def test_distribution(path, leaf, mean, deviation, low, high):
@@ -107,11 +114,18 @@ def test_tensors_differ_by_key_and_seed():
     assert 1000 <= min(counts) < max(counts) <= 1_000_000
 
 
+SQUEEZED = ResNet((1, 1), cardinality=4, base_width=2, classes=10, squeeze=(16, 8))
+
+
 @pytest.mark.parametrize("name", BUILTIN)
-def test_complete_file_in_every_dialect(name, small, tmp_path):
+@pytest.mark.parametrize("kind", ["plain", "squeezed"])
+def test_complete_file_in_every_dialect(name, kind, small, tmp_path):
     naming = dialect(name)
+    small = small if kind == "plain" else SQUEEZED
     if not naming.can_name(small):
-        pytest.skip(f"{name} has no names for a ResNeXt")
+        with pytest.raises(MappingError, match=f"dialect {name} has no name for"):
+            calibrated.write(small, name, 3, tmp_path / "drawn.safetensors")
+        return
     path = tmp_path / "drawn.safetensors"
     calibrated.write(small, name, 3, path)
     again = tmp_path / "again.safetensors"
@@ -168,7 +182,7 @@ def test_stand_in(small, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnext50_32x4d", "resnext50d_32x4d"])
+@pytest.mark.parametrize("name", ["resnext50_32x4d", "resnext50d_32x4d", "resnet18", "seresnet18", "seresnext50_32x4d"])
 def test_network_is_healthy(name, tmp_path):
     """float32 stays near float64, and logits depend on the input: neither chaos nor a constant."""
     timm = pytest.importorskip("timm", reason="the torch extra is not installed")

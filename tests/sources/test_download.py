@@ -6,7 +6,7 @@ import time
 import pytest
 
 from mshub_convert.converters.errors import EnvironmentError_, UsageError
-from mshub_convert.converters.sources import download
+from mshub_convert.converters.sources import download, transfer
 
 DATA = bytes(range(256)) * 20_000  # 5 MB
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -71,25 +71,142 @@ def test_cached_file_is_checked_again(web, tmp_path):
     assert download.fetch(f"{web.url}/net.pth", sha256_prefix=SHA256[:8], cache=tmp_path).read_bytes() == DATA
 
 
+@pytest.mark.parametrize("prefix", [SHA256, SHA256[:8], None])
+def test_cut_connection_is_taken_up_again_at_once(web, tmp_path, prefix):
+    web.files["/net.pth"], web.ranged = DATA, True
+    web.cut_once.add("/net.pth")
+    steps = []
+    url = f"{web.url}/net.pth"
+    path = download.fetch(url, sha256_prefix=prefix, cache=tmp_path, progress=lambda *step: steps.append(step))
+    assert path.read_bytes() == DATA
+    assert _only_file(tmp_path) == path
+    (asked,) = web.ranges
+    assert 0 < int(asked.removeprefix("bytes=").removesuffix("-")) <= len(DATA) // 2
+    done = [count for _, count, _ in steps]
+    assert done == sorted(done), "nothing is downloaded twice"
+    assert {total for _, _, total in steps} == {len(DATA)}
+
+
 @pytest.mark.parametrize("prefix", [SHA256[:8], None])
-def test_connection_that_breaks_off_leaves_nothing(web, tmp_path, prefix):
+def test_connection_that_stays_cut_leaves_a_part_for_the_next_time(web, tmp_path, prefix):
     web.files["/net.pth"] = DATA
     web.cut.add("/net.pth")
+    url = f"{web.url}/net.pth"
     with pytest.raises(EnvironmentError_) as caught:
-        download.fetch(f"{web.url}/net.pth", sha256_prefix=prefix, cache=tmp_path)
-    assert f"{web.url}/net.pth" in caught.value.message
-    assert list(tmp_path.iterdir()) == []
+        download.fetch(url, sha256_prefix=prefix, cache=tmp_path)
+    assert url in caught.value.message
+    assert "the same command goes on" in caught.value.message
+    assert not download.cached_path(url, tmp_path).exists()
+    part = download.cached_path(url, tmp_path).with_name(f"{download.cached_path(url, tmp_path).name}.part")
+    held = part.stat().st_size
+    assert 0 < held <= len(DATA) // 2
+    web.cut.clear()
+    web.ranged = True
+    web.ranges.clear()
+    assert download.fetch(url, sha256_prefix=prefix, cache=tmp_path).read_bytes() == DATA
+    assert web.ranges == [f"bytes={held}-"]
+    assert _only_file(tmp_path) == download.cached_path(url, tmp_path)
 
 
-def test_interruption_leaves_nothing(web, tmp_path):
+def test_part_of_a_file_that_has_changed_is_not_gone_on_with(web, tmp_path):
+    url = f"{web.url}/net.pth"
+    web.files["/net.pth"], web.ranged = DATA, True
+    web.cut.add("/net.pth")
+    with pytest.raises(EnvironmentError_):
+        download.fetch(url, sha256_prefix=None, cache=tmp_path)
+    web.cut.clear()
+    web.files["/net.pth"] = DATA[::-1]
+    assert download.fetch(url, sha256_prefix=None, cache=tmp_path).read_bytes() == DATA[::-1]
+
+
+def test_part_without_a_version_is_only_gone_on_with_where_a_sha256_is_known(web, tmp_path):
+    url = f"{web.url}/net.pth"
+    part = download.cached_path(url, tmp_path).with_name(f"{download.cached_path(url, tmp_path).name}.part")
+    web.files["/net.pth"], web.ranged = DATA, True
+    part.write_bytes(b"x" * 1000)
+    assert download.fetch(url, sha256_prefix=None, cache=tmp_path).read_bytes() == DATA
+    assert web.ranges == []
+    download.cached_path(url, tmp_path).unlink()
+    part.write_bytes(b"x" * 1000)
+    with pytest.raises(EnvironmentError_, match="mismatch"):
+        download.fetch(url, sha256_prefix=SHA256, cache=tmp_path)
+    assert web.ranges == ["bytes=1000-"]
+    assert download.fetch(url, sha256_prefix=SHA256, cache=tmp_path).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(("there", "requests"), [(DATA, 1), (DATA + b"more", 2)])
+def test_part_that_is_whole_or_too_long(web, tmp_path, there, requests):
+    url = f"{web.url}/net.pth"
+    web.files["/net.pth"], web.ranged = DATA, True
+    download.cached_path(url, tmp_path).with_name(f"{download.cached_path(url, tmp_path).name}.part").write_bytes(there)
+    assert download.fetch(url, sha256_prefix=SHA256, cache=tmp_path).read_bytes() == DATA
+    assert len(web.seen) == requests
+
+
+def test_part_that_another_process_is_at_is_left_alone(web, tmp_path):
+    url = f"{web.url}/net.pth"
     web.files["/net.pth"] = DATA
+    path = download.cached_path(url, tmp_path)
+    with transfer.part_of(path) as theirs:
+        theirs.stream.write(b"theirs")
+        theirs.stream.flush()
+        assert download.fetch(url, sha256_prefix=SHA256, cache=tmp_path) == path
+        assert theirs.path.read_bytes() == b"theirs"
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, f"{path.name}.part"}
 
-    def interrupt(*_):
-        raise KeyboardInterrupt
+
+def test_interruption_leaves_a_part_for_the_next_time(web, tmp_path):
+    web.files["/net.pth"], web.ranged = DATA, True
+
+    def interrupt(_what, done, _total):
+        if done:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         download.fetch(f"{web.url}/net.pth", sha256_prefix=None, cache=tmp_path, progress=interrupt)
+    assert {file.name.partition(".pth")[2] for file in tmp_path.iterdir()} == {".part", ".part.version"}
+    assert download.fetch(f"{web.url}/net.pth", sha256_prefix=None, cache=tmp_path).read_bytes() == DATA
+    assert len(web.ranges) == 1
+
+
+def test_redirects_are_followed_in_the_web_only(web, tmp_path):
+    web.files["/net.pth"] = DATA
+    web.redirects |= {"/old/net.pth": "/net.pth", "/local/net.pth": "file:///etc/hostname", "/loop": "/loop"}
+    assert download.fetch(f"{web.url}/old/net.pth", sha256_prefix=SHA256, cache=tmp_path).read_bytes() == DATA
+    with pytest.raises(EnvironmentError_, match="file:///etc/hostname") as caught:
+        download.fetch(f"{web.url}/local/net.pth", sha256_prefix=None, cache=tmp_path)
+    assert f"{web.url}/local/net.pth redirects to" in caught.value.message
+    with pytest.raises(EnvironmentError_, match="more than 10 times"):
+        download.fetch(f"{web.url}/loop", sha256_prefix=None, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_redirect_from_https_to_http_is_not_followed(web, tmp_path, monkeypatch):
+    requests = pytest.importorskip("requests")
+    real, asked = requests.get, []
+
+    def get(url, **options):
+        asked.append((url, options.get("verify", True)))
+        return real(url.replace("https://elsewhere", web.url), **options)
+
+    monkeypatch.setattr(requests, "get", get)
+    web.redirects["/net.pth"] = f"{web.url}/other.pth"
+    with pytest.raises(EnvironmentError_, match="only https addresses"):
+        download.fetch("https://elsewhere/net.pth", sha256_prefix=None, cache=tmp_path)
+    assert asked == [("https://elsewhere/net.pth", True)]
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_size_limit(web, tmp_path, said, monkeypatch):
+    web.files["/net.pth"] = DATA
+    if not said:  # a server that does not tell the size
+        monkeypatch.setattr(transfer, "_total", lambda headers, there: None)
+    with pytest.raises(EnvironmentError_, match="larger than") as caught:
+        download.fetch(f"{web.url}/net.pth", sha256_prefix=SHA256, cache=tmp_path, limit=len(DATA) - 1)
+    assert f"{web.url}/net.pth" in caught.value.message
+    assert "--weights" in caught.value.remedy
     assert list(tmp_path.iterdir()) == []
+    assert download.fetch(f"{web.url}/net.pth", sha256_prefix=SHA256, cache=tmp_path, limit=len(DATA))
 
 
 def test_missing_on_the_server(web, tmp_path):

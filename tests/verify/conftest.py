@@ -22,7 +22,19 @@ def small():
 @pytest.fixture(scope="session")
 def small_d():
     """The same with a deep stem and average-pool shortcuts."""
-    return ResNet((1, 2, 1), cardinality=4, base_width=8, classes=10, stem="deep", shortcut="avg")
+    return ResNet((1, 2, 1), cardinality=4, base_width=8, classes=10, stem=(32, 32, 64), shortcut="avg")
+
+
+@pytest.fixture(scope="session")
+def small_se():
+    """The first with squeeze-and-excitation."""
+    return ResNet((1, 2, 1), cardinality=4, base_width=8, classes=10, squeeze=(16, 8, 24))
+
+
+@pytest.fixture(scope="session")
+def small_basic():
+    """Basic blocks, with a wide deep stem."""
+    return ResNet((1, 2, 1), classes=10, stem=(64, 64, 128), block="basic")
 
 
 @pytest.fixture(scope="session")

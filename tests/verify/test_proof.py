@@ -17,7 +17,7 @@ from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Options, Prepared, prepare, write
 from mshub_convert.converters.plan import Step
 from mshub_convert.converters.splice import splice
-from mshub_convert.converters.target import parse_target
+from mshub_convert.converters.target import Form, parse_target
 from mshub_convert.converters.tensors import Array, TensorRef, TensorSpec
 from mshub_convert.mappings.architectures.resnet import ResNet
 from mshub_convert.request import SourceRequest
@@ -176,7 +176,7 @@ def test_a_file_resaved_by_mindspore_needs_its_traits_said(prover: Prover, opene
 def test_rounded_targets_are_compared_with_their_own_float64(
     prover: Prover, opened: Opened, tmp_path: Path, dtype: str
 ) -> None:
-    target = parse_target("ckpt", dtype=dtype)
+    target = parse_target("ckpt", Form(dtype))
     with write(prepare(opened, target, tmp_path / "target.ckpt", Options())) as staged:
         path = staged.commit()
     proof = proof_of(prover, path)

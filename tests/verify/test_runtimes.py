@@ -367,7 +367,6 @@ def test_mindcvs_own_network(job, tmp_path, healthy):
         ({"precision": "float64"}, "no float64 convolutions"),
         ({"device": "npu"}, "runs on the cpu, not on 'npu'"),
         ({"network": LibraryNetwork("mindcv2", "resnet50")}, "knows no library 'mindcv2'"),
-        ({"container": "onnx"}, "reads no onnx files"),
     ],
 )
 def test_what_mindspore_cannot_do(options, said, job, tmp_path):

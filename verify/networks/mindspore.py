@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from mindspore import nn, ops
 
+from ...mappings.chains import Branches, Chain, chain
 from ...mappings.dialects import Grounding
 from ...mappings.graph import Graph, Node, ints
 from ..errors import LoadError, NetworkError
-from .chains import Branches, Chain, chain
 from .places import Place, check_fit, places
 
 # Our leaves as attributes of MindSpore's layers, in the order in which those hold them.
 _LEAVES = {
     "conv": {"kernel": "weight"},
     "linear": {"kernel": "weight", "bias": "bias"},
+    "squeeze": {"kernel": "weight", "bias": "bias"},
     "norm": {"mean": "moving_mean", "var": "moving_variance", "scale": "gamma", "shift": "beta"},
 }
 
@@ -87,6 +88,8 @@ class Network(_Chain):
                 if leaf not in attributes:
                     raise NetworkError(f"MindSpore's layers have no {leaf}, which the dialect calls {names[index]}")
                 getattr(layer, attributes[leaf]).name = names[index]
+        if place.dense:
+            return _Dense((layers[0],))
         return layers[0] if len(layers) == 1 else _Split(tuple(layers))
 
     def _put(self, path: str, layer: nn.Cell) -> None:
@@ -161,6 +164,19 @@ class _Split(nn.Cell):  # type: ignore[misc]
         return self.concat(outputs)
 
 
+class _Dense(nn.Cell):  # type: ignore[misc]
+    """A dense layer over the channels of 1x1 values; held in a tuple, which takes no part in naming."""
+
+    def __init__(self, layers: tuple[nn.Cell, ...]) -> None:
+        super().__init__()
+        self.layers = layers
+        self.flat = (-1, layers[0].in_channels)
+        self.whole = (-1, layers[0].out_channels, 1, 1)
+
+    def construct(self, x: Any) -> Any:
+        return self.layers[0](x.reshape(self.flat)).reshape(self.whole)
+
+
 class _Residual(nn.Cell):  # type: ignore[misc]
     """The sum of branches that start from one value."""
 
@@ -175,9 +191,42 @@ class _Residual(nn.Cell):  # type: ignore[misc]
         return total
 
 
+class _PaddedMaxPool(nn.Cell):  # type: ignore[misc]
+    """A max-pool with explicit padding, of the least number there is.
+
+    Not ``nn.MaxPool2d(pad_mode="pad")``, which is a 3-D pool between reshapes: a MINDIR of it for pictures of any size
+    does not run.
+    """
+
+    def __init__(self, kernel: tuple[int, ...], stride: tuple[int, ...], pads: tuple[int, ...]) -> None:
+        super().__init__()
+        top, left, bottom, right = pads
+        self.paddings = (left, right, top, bottom)
+        self.least = float(np.finfo(np.float32).min)
+        self.pad = ops.PadV3()
+        self.pool = ops.MaxPool(kernel, stride, "valid")
+
+    def construct(self, x: Any) -> Any:
+        return self.pool(self.pad(x, self.paddings, self.least))
+
+
+class _Gated(nn.Cell):  # type: ignore[misc]
+    """The product of two branches that start from one value."""
+
+    def __init__(self, branches: tuple[nn.Cell, ...]) -> None:
+        super().__init__()
+        self.first, self.second = ((branch,) for branch in branches)
+
+    def construct(self, x: Any) -> Any:
+        return self.first[0](x) * self.second[0](x)
+
+
 class _GlobalAveragePool(nn.Cell):  # type: ignore[misc]
     def construct(self, x: Any) -> Any:
         return x.mean((2, 3), keep_dims=True)
+
+
+_JOINS = {"Add": _Residual, "Mul": _Gated}
 
 
 def _steps(steps: Chain, cells: Mapping[str, nn.Cell]) -> tuple[nn.Cell, ...]:
@@ -185,8 +234,8 @@ def _steps(steps: Chain, cells: Mapping[str, nn.Cell]) -> tuple[nn.Cell, ...]:
     for step in steps:
         if not isinstance(step, Branches):
             made.append(cells[step.name])
-        elif step.node.op == "Add":
-            made.append(_Residual(tuple(_Chain(_steps(branch, cells)) for branch in step.chains)))
+        elif step.node.op in _JOINS:
+            made.append(_JOINS[step.node.op](tuple(_Chain(_steps(branch, cells)) for branch in step.chains)))
         else:
             raise NetworkError(f"no MindSpore cell joins branches by {step.node.op} ({step.node.name})")
     return tuple(made)
@@ -194,7 +243,7 @@ def _steps(steps: Chain, cells: Mapping[str, nn.Cell]) -> tuple[nn.Cell, ...]:
 
 def _layer(place: Place) -> nn.Cell:
     node, parts = place.node, len(place.paths)
-    if node.op == "Conv":
+    if node.op == "Conv" and not place.dense:
         out, per_group, *kernel = place.shape
         groups = int(node.attributes["group"]) // parts  # type: ignore[arg-type]
         return nn.Conv2d(
@@ -217,9 +266,9 @@ def _max_pool(node: Node) -> nn.Cell:
     window = {"kernel_size": ints(node, "kernel_shape"), "stride": ints(node, "strides")}
     if "auto_pad" in node.attributes:
         return nn.MaxPool2d(**window, pad_mode="same")
-    return nn.MaxPool2d(
-        **window, pad_mode="pad", padding=_both_sides(node), ceil_mode=bool(node.attributes.get("ceil_mode", 0))
-    )
+    if not node.attributes.get("ceil_mode", 0):
+        return _PaddedMaxPool(window["kernel_size"], window["stride"], ints(node, "pads"))
+    return nn.MaxPool2d(**window, pad_mode="pad", padding=_both_sides(node), ceil_mode=True)
 
 
 def _average_pool(node: Node) -> nn.Cell:
@@ -240,7 +289,9 @@ def _both_sides(node: Node) -> tuple[int, int]:
 
 _OPERATORS: Mapping[str, Callable[[Node], nn.Cell]] = {
     "Relu": lambda _: nn.ReLU(),
+    "Sigmoid": lambda _: nn.Sigmoid(),
     "Add": lambda _: ops.Add(),
+    "Mul": lambda _: ops.Mul(),
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "GlobalAveragePool": lambda _: _GlobalAveragePool(),

@@ -12,7 +12,8 @@ _WINDOW = {"kernel_shape", "strides", "pads", "auto_pad"}
 _ATTRIBUTES: Mapping[str, set[str]] = {
     "Conv": _WINDOW | {"group"}, "MaxPool": _WINDOW | {"ceil_mode"},
     "AveragePool": _WINDOW | {"ceil_mode", "count_include_pad"}, "BatchNormalization": {"epsilon"},
-    "Gemm": {"transB"}, "Flatten": {"axis"}, "GlobalAveragePool": set(), "Relu": set(), "Add": set(),
+    "Gemm": {"transB"}, "Flatten": {"axis"}, "GlobalAveragePool": set(), "Relu": set(), "Sigmoid": set(),
+    "Add": set(), "Mul": set(),
 }  # fmt: skip
 _VALUES: Mapping[str, object] = {"auto_pad": "SAME_UPPER", "transB": 1}
 
@@ -22,7 +23,8 @@ class Place:
     """A node with parameters and the dotted paths of its layers.
 
     There is one path, or one a group where the dialect splits grouped kernels. ``names`` are those of the tensors
-    by leaf, one a path; ``shape`` is that of the first parameter, whole.
+    by leaf, one a path; ``shape`` is that of the first parameter, whole. A ``dense`` one is a 1x1 convolution of 1x1
+    values to us and a dense layer to the dialect.
     """
 
     node: Node
@@ -30,6 +32,7 @@ class Place:
     paths: tuple[str, ...]
     names: Mapping[str, tuple[str, ...]]
     shape: Shape
+    dense: bool = False
 
 
 def places(graph: Graph, grounding: Grounding, framework: str) -> dict[str, Place]:
@@ -53,7 +56,8 @@ def places(graph: Graph, grounding: Grounding, framework: str) -> dict[str, Plac
         if len(paths) != 1:
             raise NetworkError(f"dialect {dialect.name} scatters the tensors of {module.path}: {sorted(paths)}")
         node = nodes[module.path]
-        found[node.name] = Place(node, module, paths.pop(), names, module.parameters[0].shape)
+        dense = module.kind in dialect.dense
+        found[node.name] = Place(node, module, paths.pop(), names, module.parameters[0].shape, dense)
     return found
 
 

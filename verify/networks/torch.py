@@ -17,6 +17,7 @@ from .places import Place, check_fit, places
 _LEAVES = {
     "conv": {"kernel": "weight"},
     "linear": {"kernel": "weight", "bias": "bias"},
+    "squeeze": {"kernel": "weight", "bias": "bias"},
     "norm": {
         "scale": "weight",
         "shift": "bias",
@@ -34,7 +35,7 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         found = places(graph, grounding, "torch")
         # Plain dicts, because the graph's read-only views can be neither copied nor pickled.
-        self._nodes = [replace(node, attributes=dict(node.attributes)) for node in graph.nodes]
+        self.nodes = [replace(node, attributes=dict(node.attributes)) for node in graph.nodes]
         self._tap_values = dict(graph.taps)
         self._input, self._output = graph.input, graph.output
         self._paths = {name: place.paths for name, place in found.items()}
@@ -54,8 +55,8 @@ class Network(torch.nn.Module):  # type: ignore[misc]
     def values(self, x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         """The output of every node, in the graph's order."""
         known = {self._input: x}
-        last_use = {name: node.name for node in self._nodes for name in node.inputs}
-        for node in self._nodes:
+        last_use = {name: node.name for node in self.nodes for name in node.inputs}
+        for node in self.nodes:
             inputs = [known[name] for name in node.inputs if name in known]
             # Looked up anew, so that a layer replaced by the user (a new head, say) is the one that runs.
             layers = [self.get_submodule(path) for path in self._paths.get(node.name, ())]
@@ -141,7 +142,7 @@ def _layer(place: Place) -> torch.nn.Module:
             raise NetworkError(
                 f"torch calls the {leaf} of a {kind} {_LEAVES[kind][leaf]!r}, not {called!r} ({names[0]})"
             )
-    if node.op == "Conv":
+    if node.op == "Conv" and not place.dense:
         return _conv(node, place)
     if node.op == "BatchNormalization":
         norm: Any = torch.nn.BatchNorm2d if "count" in place.names else _CounterlessNorm
@@ -173,6 +174,8 @@ def _padded(node: Node, x: torch.Tensor, value: float) -> torch.Tensor:
 
 
 def _convolve(node: Node, layers: list[Any], x: torch.Tensor) -> torch.Tensor:
+    if isinstance(layers[0], torch.nn.Linear):
+        return layers[0](x.flatten(1))[:, :, None, None]
     if _symmetric(node) is None:
         x = _padded(node, x, 0.0)
     if len(layers) == 1:
@@ -204,7 +207,9 @@ _OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
     "BatchNormalization": lambda _, layers, x: layers[0](x),
     "Gemm": lambda _, layers, x: layers[0](x),
     "Relu": lambda _node, _layers, x: F.relu(x),
+    "Sigmoid": lambda _node, _layers, x: torch.sigmoid(x),
     "Add": lambda _node, _layers, x, y: x + y,
+    "Mul": lambda _node, _layers, x, y: x * y,
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "GlobalAveragePool": lambda _node, _layers, x: x.mean((2, 3), keepdim=True),

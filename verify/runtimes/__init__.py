@@ -1,10 +1,5 @@
-"""Run a network in its framework, in a process of its own: crashes, threads and environment stay there."""
+"""Run a network in its framework, in a process of its own."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,41 +8,41 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...converters import errors as converter_errors
 from ...converters.errors import EnvironmentError_
-from ...mappings import errors as mapping_errors
-from ...mappings.errors import MshubConvertError
 from ...mappings.graph import Shape
-from .. import errors as verify_errors
-from ..errors import LoadError, RuntimeCrashError, RuntimeRefusedError, RuntimeTimeoutError
-from .job import GraphNetwork, Job, LibraryNetwork, Weights
+from ..errors import RuntimeRefusedError
+from ..process import call
+from .job import FileNetwork, GraphNetwork, Job, LibraryNetwork, Network, Precision, Weights
 from .weights import Loaded
 
-__all__ = ["RUNTIMES", "GraphNetwork", "Job", "LibraryNetwork", "Outcome", "Runtime", "Weights", "run"]
+__all__ = [
+    "EXTRAS", "RUNTIMES", "FileNetwork", "GraphNetwork", "Job", "LibraryNetwork", "Network", "Outcome", "Precision",
+    "Runtime", "Weights", "run",
+]  # fmt: skip
 
-# One module each beside this one.
-RUNTIMES = ("torch", "mindspore")
-_ENVIRONMENT = {
-    # MindSpore's CPU convolutions fall to a reference kernel on AVX-512 machines, ten times slower.
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    # Accelerator plugins would be imported with torch, and break it where their driver is missing.
-    "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
-    "GLOG_v": "3",
-    "HF_HUB_OFFLINE": "1",
-    "PYTHONFAULTHANDLER": "1",
-}
-_TAIL_LINES = 20
+# Runtime, a module beside this one, → the extra of ours that installs it.
+EXTRAS: Mapping[str, str] = {"torch": "torch", "mindspore": "mindspore", "onnxruntime": "onnx"}
+RUNTIMES = tuple(EXTRAS)
 
 Array = npt.NDArray[Any]
 
 
 class Runtime(Protocol):
-    """What the module of a runtime has; the worker calls these in order."""
+    """What the module of a runtime has; the worker calls these in order.
 
-    def versions(self, network: LibraryNetwork | GraphNetwork) -> dict[str, str]:
+    ``DEVICES`` are those it runs on. The network of a FileNetwork is opened, with its weights; others are built, and
+    given weights that were read.
+    """
+
+    DEVICES: tuple[str, ...]
+
+    def versions(self, network: Network) -> dict[str, str]:
         """Versions of the framework and, if one is used, of the library."""
 
-    def build(self, network: LibraryNetwork | GraphNetwork, precision: str) -> Any:
+    def open_file(self, job: Job) -> tuple[Any, Loaded]:
+        """The network that the file itself holds, and its tensors as the framework's own loader gives them."""
+
+    def build(self, job: Job) -> Any:
         """The network, in inference mode."""
 
     def shapes(self, network: Any) -> dict[str, Shape]:
@@ -106,41 +101,8 @@ def run(job: Job, *, timeout: float) -> Outcome:
     for path in (job.weights.file, *job.inputs):
         if not path.is_file():
             raise EnvironmentError_(f"no file {path}", remedy="Check the path.")
-    job.output.mkdir(parents=True, exist_ok=True)
-    result = job.output / "result.json"
-    result.unlink(missing_ok=True)
-    description = job.output / "job.json"
-    description.write_text(json.dumps(job.as_dict(), indent=1), encoding="utf-8")
-    log = job.output / "worker.log"
-    # -P: a folder called torch or timm where the user happens to be must not be imported.
-    command = [sys.executable, "-P", "-m", "mshub_convert.verify.worker", str(description)]
-    code = _in_process_group(command, log, job, timeout)
-    if not result.exists():
-        raise RuntimeCrashError(f"the {job.runtime} runtime {_how_it_ended(code)}\n{_tail(log)}")
-    data = json.loads(result.read_text(encoding="utf-8"))
-    if "error" in data:
-        raise _error(data["error"], job, log)
+    data = call("worker", job.as_dict(), job.output, what=f"the {job.runtime} runtime", timeout=timeout)
     return _outcome(job, data)
-
-
-def _in_process_group(command: list[str], log: Path, job: Job, timeout: float) -> int:
-    """Run a command; end it and all it started when time is up or when we are interrupted."""
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command, cwd=job.output, env=os.environ | _ENVIRONMENT, stdin=subprocess.DEVNULL,
-            stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            return process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise RuntimeTimeoutError(
-                f"the {job.runtime} runtime did not finish in {timeout:g} seconds\n{_tail(log)}",
-                remedy="Give it more time, or fewer and smaller inputs.",
-            ) from None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
 
 def _absolute(job: Job) -> Job:
@@ -166,29 +128,3 @@ def _outcome(job: Job, data: Mapping[str, Any]) -> Outcome:
         unused=tuple(data["unused"]), rounded=tuple(data["rounded"]), versions=data["versions"],
         device=data["device"], seconds=data["seconds"],
     )  # fmt: skip
-
-
-def _error(data: Mapping[str, Any], job: Job, log: Path) -> MshubConvertError:
-    """The error that the worker met, as it was there."""
-    kind, message, remedy = data["kind"], data["message"], data["remedy"]
-    if kind == LoadError.__name__:
-        return LoadError(
-            message, remedy=remedy, missing=data["missing"], unexpected=data["unexpected"], shapes=data["shapes"]
-        )
-    for module in (verify_errors, converter_errors, mapping_errors):
-        found = getattr(module, kind, None)
-        if isinstance(found, type) and issubclass(found, MshubConvertError):
-            return found(message, remedy=remedy)
-    return RuntimeCrashError(f"the {job.runtime} runtime failed: {kind}: {message}\n{_tail(log)}")
-
-
-def _how_it_ended(code: int) -> str:
-    if code >= 0:
-        return f"ended without a result (exit code {code})"
-    hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
-    return f"was killed by {signal.Signals(-code).name}{hint}"
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-_TAIL_LINES:])

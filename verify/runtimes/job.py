@@ -8,18 +8,27 @@ from typing import Any, Literal
 from ...mappings.architectures import Architecture, from_dict
 from ...mappings.traits import Traits
 
+Precision = Literal["float16", "float32", "float64"]
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryNetwork:
-    """A library's own network: ``timm``, ``torchvision`` or ``mindcv``, and its name there."""
+    """A library's own network: ``timm``, ``torchvision``, ``mindcv`` or ``mmpretrain``, and its name there.
+
+    ``traits`` are those to give it as arguments; only mmpretrain's networks take any.
+    """
 
     library: str
     model: str
     classes: int = 1000
+    traits: Mapping[str, str | float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"kind": "library", "library": self.library, "model": self.model, "classes": self.classes}
+        return {
+            "kind": "library", "library": self.library, "model": self.model, "classes": self.classes,
+            "traits": dict(self.traits),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +48,33 @@ class GraphNetwork:
 
 
 @dataclass(frozen=True, slots=True)
+class FileNetwork:
+    """The network that a file itself holds (ONNX, MINDIR): the file is run as it is, under no names of ours.
+
+    ``output`` is the value that holds the logits where that is not the file's only output; ``optimization`` tells how
+    far ONNX Runtime may rewrite the graph: ``disable``, ``basic``, ``extended`` or ``all``, as it does by default.
+    """
+
+    output: str = ""
+    optimization: str = "all"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": "file", "output": self.output, "optimization": self.optimization}
+
+
+Network = LibraryNetwork | GraphNetwork | FileNetwork
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """A file of weights and how the network's tensors are made of the file's.
 
-    ``container`` is ``pth``, ``safetensors`` or ``ckpt``. ``slots`` gives for each name of the network the names in
-    the file whose tensors, joined on axis 0, are its tensor; without slots the names are the same. ``absent`` lists
-    counters (``num_batches_tracked``) that the file lacks; they become 0. ``select`` is the dotted path of the dict
-    in a .pth that holds the weights (``state_dict``).
+    ``container`` is the name of the file's codec. ``slots`` gives for each name of the network the names in the file
+    whose tensors, joined on axis 0, are its tensor; without slots the names are the same. A file whose network was
+    recovered from its graph has its tensors by canonical key. ``absent`` lists counters (``num_batches_tracked``)
+    that the file lacks; they become 0. ``select`` is the dotted path of the dict in a .pth that holds the weights
+    (``state_dict``), ``norm_eps`` the epsilon of the BatchNorms that a graph has folded away.
     """
 
     file: Path
@@ -53,12 +82,13 @@ class Weights:
     slots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     select: str = ""
+    norm_eps: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "file": str(self.file), "container": self.container, "absent": list(self.absent), "select": self.select,
-            "slots": [[name, list(parts)] for name, parts in self.slots.items()],
+            "norm_eps": self.norm_eps, "slots": [[name, list(parts)] for name, parts in self.slots.items()],
         }  # fmt: skip
 
 
@@ -66,17 +96,20 @@ class Weights:
 class Job:
     """One network, one file of weights, one or more batches of inputs (.npy, float32, N x 3 x H x W).
 
-    Results go to the folder ``output``; with ``taps`` the values along the network are kept too.
+    Results go to the folder ``output``; with ``taps`` the values along the network are kept too. ``batch`` is how
+    many pictures run at a time (None: all of a file). The precision ``float16`` is float32 arithmetic with what goes
+    into and out of every layer rounded, as devices of half precision do it; only our networks in torch have it.
     """
 
     runtime: str
-    network: LibraryNetwork | GraphNetwork
+    network: Network
     weights: Weights
     inputs: tuple[Path, ...]
     output: Path
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Precision = "float32"
     device: str = "cpu"
     taps: bool = False
+    batch: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -84,6 +117,7 @@ class Job:
             "runtime": self.runtime, "device": self.device, "precision": self.precision,
             "network": self.network.as_dict(), "weights": self.weights.as_dict(),
             "inputs": [str(path) for path in self.inputs], "output": str(self.output), "taps": self.taps,
+            "batch": self.batch,
         }  # fmt: skip
 
     @classmethod
@@ -93,16 +127,18 @@ class Job:
         return cls(
             runtime=data["runtime"], device=data.get("device", "cpu"), precision=data.get("precision", "float32"),
             network=_network(data["network"]), inputs=tuple(map(Path, data["inputs"])), output=Path(data["output"]),
-            taps=data.get("taps", False),
+            taps=data.get("taps", False), batch=data.get("batch"),
             weights=Weights(
                 Path(weights["file"]), weights["container"], select=weights.get("select", ""),
-                absent=tuple(weights.get("absent", ())),
+                absent=tuple(weights.get("absent", ())), norm_eps=weights.get("norm_eps"),
                 slots={name: tuple(parts) for name, parts in weights.get("slots", ())},
             ),
         )  # fmt: skip
 
 
-def _network(data: Mapping[str, Any]) -> LibraryNetwork | GraphNetwork:
+def _network(data: Mapping[str, Any]) -> Network:
+    if data["kind"] == "file":
+        return FileNetwork(data.get("output", ""), data.get("optimization", "all"))
     if data["kind"] == "library":
-        return LibraryNetwork(data["library"], data["model"], data["classes"])
+        return LibraryNetwork(data["library"], data["model"], data["classes"], data.get("traits", {}))
     return GraphNetwork(from_dict(data["architecture"]), data["dialect"], Traits().with_values(data["traits"]))

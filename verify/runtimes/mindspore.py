@@ -1,4 +1,4 @@
-"""The MindSpore runtime: mindcv's networks and ours, float32 on the CPU."""
+"""The MindSpore runtime: mindcv's networks, ours, and what a .mindir holds; float32 on the CPU."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,18 +7,21 @@ from typing import Any
 import mindspore
 import numpy as np
 import numpy.typing as npt
+from mindspore import nn
 
 from ...mappings.dialects import dialect
 from ...mappings.graph import Shape
-from ..errors import RuntimeRefusedError
+from ..errors import LoadError, RuntimeRefusedError
 from ..networks import mindspore as networks
-from .job import GraphNetwork, LibraryNetwork, Weights
+from .job import GraphNetwork, Job, LibraryNetwork, Network, Weights
 from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
 
+DEVICES = ("cpu",)
 
-def versions(network: LibraryNetwork | GraphNetwork) -> dict[str, str]:
+
+def versions(network: Network) -> dict[str, str]:
     """Versions of MindSpore and of the network's library."""
     found = {"mindspore": str(mindspore.__version__)}
     if isinstance(network, LibraryNetwork):
@@ -26,21 +29,55 @@ def versions(network: LibraryNetwork | GraphNetwork) -> dict[str, str]:
     return found
 
 
-def build(network: LibraryNetwork | GraphNetwork, precision: str) -> Any:
+def build(job: Job) -> Any:
     """The network in inference mode, without weights."""
-    if precision != "float32":
-        raise RuntimeRefusedError(
-            f"MindSpore has no {precision} convolutions on the CPU", remedy=f"Run the {precision} reference in torch."
-        )
-    mindspore.set_context(mode=mindspore.PYNATIVE_MODE)
-    mindspore.set_device("CPU")
+    _set_up(job, mindspore.PYNATIVE_MODE)
+    network = job.network
     if isinstance(network, GraphNetwork):
         grounding = dialect(network.dialect).ground(network.architecture)
         built: Any = networks.build(network.architecture.graph(network.traits), grounding)
-    else:
+    elif isinstance(network, LibraryNetwork):
         library = _library(network.library)
         built = library.create_model(network.model, num_classes=network.classes, pretrained=False)
+    else:
+        raise TypeError("the network of a file is opened, not built")
     return built.set_train(False)
+
+
+def open_file(job: Job) -> tuple[Any, Loaded]:
+    """The network of a .mindir, and its parameters as it holds them."""
+    file = job.weights.file
+    if job.weights.container != "mindir":
+        raise RuntimeRefusedError(f"MindSpore cannot run {file} itself", remedy="Have its network rebuilt.")
+    _set_up(job, mindspore.GRAPH_MODE)
+    # A large model has folders beside it, which a link elsewhere would not find.
+    path = file if file.suffix == ".mindir" else _linked(file, job.output / "model.mindir")
+    try:
+        graph = mindspore.load(str(path))
+    except (RuntimeError, ValueError) as error:
+        said = str(error).strip().splitlines()[0]
+        remedy = "Export it again; check it with `mshub-convert inspect`."
+        raise LoadError(f"MindSpore cannot load {file}: {said}", remedy=remedy) from None
+    network = nn.GraphCell(graph)
+    tensors = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
+    return network, Loaded(tensors, "mindspore.load")
+
+
+def _set_up(job: Job, mode: int) -> None:
+    if job.precision != "float32":
+        raise RuntimeRefusedError(
+            f"MindSpore has no {job.precision} convolutions on the CPU",
+            remedy=f"Run the {job.precision} reference in torch.",
+        )
+    mindspore.set_context(mode=mode)
+    mindspore.set_device("CPU")
+
+
+def _linked(file: Path, link: Path) -> Path:
+    """A link with the suffix that MindSpore goes by; a file that is still being verified has a temporary one."""
+    link.unlink(missing_ok=True)
+    link.symlink_to(file)
+    return link
 
 
 def _library(name: str) -> Any:
@@ -57,15 +94,10 @@ def shapes(network: Any) -> dict[str, Shape]:
 
 
 def read(weights: Weights, scratch: Path) -> Loaded:
-    """Read a file with MindSpore, a .pth with our own codec."""
-    if weights.container == "pth":
-        return read_ourselves(weights, "MindSpore reads no .pth")
+    """Read a file with MindSpore; with our own codecs what it cannot read."""
     if weights.container not in ("ckpt", "safetensors"):
-        raise RuntimeRefusedError(f"the MindSpore runtime reads no {weights.container} files ({weights.file})")
-    # MindSpore goes by the suffix; a file that is still being verified has a temporary one.
-    link = scratch / f"weights.{weights.container}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(weights.file)
+        return read_ourselves(weights, f"MindSpore loads no .{weights.container} into a network")
+    link = _linked(weights.file, scratch / f"weights.{weights.container}")
     content = mindspore.load_checkpoint(str(link), format=weights.container)
     tensors = {name: value.asnumpy() for name, value in content.items() if isinstance(value, mindspore.Tensor)}
     others = tuple(name for name in content if name not in tensors)
@@ -82,7 +114,22 @@ def forward(network: Any, pictures: Array, *, taps: bool) -> dict[str, Array]:
     """Logits under ``head``, with taps the other values too."""
     x = mindspore.Tensor(np.ascontiguousarray(pictures))
     if not taps:
-        return {"head": network(x).asnumpy()}
+        return {"head": _logits(network, x)}
     if not isinstance(network, networks.Network):
         raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
     return {name: value.asnumpy() for name, value in network.taps(x).items()}
+
+
+def _logits(network: Any, x: Any) -> Array:
+    try:
+        output = network(x)
+        logits: Array = output.asnumpy()
+    except (RuntimeError, ValueError, TypeError) as error:
+        if not isinstance(network, nn.GraphCell):
+            raise
+        # The graph was compiled for one shape when it was exported.
+        said = str(error).strip().splitlines()[0]
+        raise RuntimeRefusedError(
+            f"the .mindir does not run on {tuple(x.shape)}: {said}", remedy="Run it on the shape it was exported for."
+        ) from None
+    return logits.astype(np.float32, copy=False)

@@ -1,4 +1,7 @@
-"""The torch runtime: networks of timm and torchvision, and ours; float32 and float64 on the CPU."""
+"""The torch runtime: networks of timm, torchvision and mmpretrain, and ours; on the CPU.
+
+In float32, in float64, and in an emulation of float16.
+"""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -14,16 +17,19 @@ from ...converters.tensors import DTYPES
 from ...mappings.dialects import dialect
 from ...mappings.graph import Shape
 from ..errors import LoadError, RuntimeRefusedError
+from ..networks import mmpretrain
 from ..networks import torch as networks
-from .job import GraphNetwork, LibraryNetwork, Weights
+from ..networks.torch_half import HalfNetwork
+from .job import GraphNetwork, Job, LibraryNetwork, Network, Weights
 from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
 
+DEVICES = ("cpu",)
 _THREADS = 2
 
 
-def versions(network: LibraryNetwork | GraphNetwork) -> dict[str, str]:
+def versions(network: Network) -> dict[str, str]:
     """Versions of torch and of the network's library."""
     found = {"torch": str(torch.__version__)}
     if isinstance(network, LibraryNetwork):
@@ -31,17 +37,35 @@ def versions(network: LibraryNetwork | GraphNetwork) -> dict[str, str]:
     return found
 
 
-def build(network: LibraryNetwork | GraphNetwork, precision: str) -> torch.nn.Module:
-    """The network in eval mode and of this precision, without weights."""
+def open_file(job: Job) -> tuple[torch.nn.Module, Loaded]:
+    """Torch runs no file that holds a network."""
+    raise RuntimeRefusedError(f"torch cannot run {job.weights.file} itself", remedy="Have its network rebuilt.")
+
+
+def build(job: Job) -> torch.nn.Module:
+    """The network in eval mode and of the job's precision, without weights."""
     torch.set_num_threads(_THREADS)
-    if isinstance(network, GraphNetwork):
-        grounding = dialect(network.dialect).ground(network.architecture)
-        built: Any = networks.build(network.architecture.graph(network.traits), grounding)
-    elif network.library == "timm":
-        built = _library("timm").create_model(network.model, pretrained=False, num_classes=network.classes)
+    if isinstance(job.network, LibraryNetwork):
+        built = _of_library(job.network)
+    elif isinstance(job.network, GraphNetwork):
+        graph = job.network.architecture.graph(job.network.traits)
+        grounding = dialect(job.network.dialect).ground(job.network.architecture)
+        if job.precision == "float16":
+            return HalfNetwork(graph, grounding).eval()
+        built = networks.build(graph, grounding)
     else:
-        built = _library(network.library).models.get_model(network.model, weights=None, num_classes=network.classes)
-    return built.to(getattr(torch, precision)).eval()
+        raise TypeError("the network of a file is opened, not built")
+    if job.precision == "float16":
+        raise RuntimeRefusedError("float16 is emulated in our networks only", remedy="Take the network of the graph.")
+    return built.to(getattr(torch, job.precision)).eval()
+
+
+def _of_library(network: LibraryNetwork) -> Any:
+    if network.library == "timm":
+        return _library("timm").create_model(network.model, pretrained=False, num_classes=network.classes)
+    if network.library == "mmpretrain":
+        return mmpretrain.build(network.model, network.classes, network.traits)
+    return _library(network.library).models.get_model(network.model, weights=None, num_classes=network.classes)
 
 
 def _library(name: str) -> Any:
@@ -53,7 +77,13 @@ def _library(name: str) -> Any:
         import torchvision
 
         return torchvision
-    raise RuntimeRefusedError(f"the torch runtime knows no library {name!r}", remedy="Use timm or torchvision.")
+    if name == "mmpretrain":
+        import mmpretrain as library
+
+        return library
+    raise RuntimeRefusedError(
+        f"the torch runtime knows no library {name!r}", remedy="Use timm, torchvision or mmpretrain."
+    )
 
 
 def shapes(network: torch.nn.Module) -> dict[str, Shape]:
@@ -67,10 +97,8 @@ def read(weights: Weights, scratch: Path) -> Loaded:
         import safetensors.torch
 
         return _loaded(safetensors.torch.load_file(weights.file), "safetensors.torch.load_file")
-    if weights.container == "ckpt":
-        return read_ourselves(weights, "torch reads no .ckpt")
     if weights.container != "pth":
-        raise RuntimeRefusedError(f"the torch runtime reads no {weights.container} files ({weights.file})")
+        return read_ourselves(weights, f"torch reads no .{weights.container}")
     try:
         content = torch.load(weights.file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -144,6 +172,8 @@ def _array(tensor: torch.Tensor) -> Array:
 def load(network: torch.nn.Module, tensors: Mapping[str, Array]) -> None:
     """Load strictly."""
     networks.load(network, tensors)
+    if isinstance(network, HalfNetwork):
+        network.fold()
 
 
 def forward(network: torch.nn.Module, pictures: Array, *, taps: bool) -> dict[str, Array]:

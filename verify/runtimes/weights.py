@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...converters.codecs import open_checkpoint
-from ...converters.tensors import FLOATS
+from ...converters.graphs.errors import ForeignGraphError
+from ...converters.graphs.recover import recover
+from ...converters.tensors import FLOATS, Checkpoint, TensorRef
 from ...mappings.graph import Shape
 from ...mappings.names import closest
 from ..errors import LoadError
@@ -40,18 +42,28 @@ def sha256(array: Array) -> str:
 
 
 def read_ourselves(weights: Weights, reason: str) -> Loaded:
-    """Read a file with the package's own codecs, where no loader of the framework does."""
+    """Read a file with the package's own codecs, where no loader of the framework does.
+
+    The tensors of a file that holds a graph are found by its structure and go by canonical key.
+    """
     with open_checkpoint(weights.file) as checkpoint:
-        refs = checkpoint.tensors
-        if checkpoint.sets:
-            path = weights.select or "."
-            if path not in checkpoint.sets:
-                sets = ", ".join(checkpoint.sets)
-                raise LoadError(f"{weights.file}: there are no weights at {path} in it, only at {sets}")
-            refs = checkpoint.sets[path]
         # Copies, because the file is closed before the arrays are used.
-        tensors = {name: np.array(ref.read()) for name, ref in refs.items()}
+        tensors = {name: np.array(ref.read()) for name, ref in _refs(checkpoint, weights).items()}
     return Loaded(tensors, f"mshub-convert's own reader ({reason})")
+
+
+def _refs(checkpoint: Checkpoint, weights: Weights) -> Mapping[str, TensorRef]:
+    if checkpoint.graph is not None:
+        try:
+            return recover(checkpoint.graph, norm_eps=weights.norm_eps).tensors
+        except ForeignGraphError as error:
+            raise LoadError(f"{weights.file}: {error.message}", remedy=error.remedy) from None
+    if not checkpoint.sets:
+        return checkpoint.tensors
+    path = weights.select or "."
+    if path not in checkpoint.sets:
+        raise LoadError(f"{weights.file}: there are no weights at {path} in it, only at {', '.join(checkpoint.sets)}")
+    return checkpoint.sets[path]
 
 
 def for_network(

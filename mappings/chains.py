@@ -3,13 +3,22 @@
 Frameworks that compile a network handle nested blocks in seconds and a flat list of nodes in minutes.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...mappings.graph import Graph, Node
-from ..errors import NetworkError
+from .errors import MappingError
+from .graph import Graph, Node
 
 Chain = tuple["Node | Branches", ...]
+
+
+class NestingError(MappingError):
+    """A graph whose branches do not nest; ``value`` is where that shows, empty if nowhere in particular."""
+
+    def __init__(self, message: str, *, value: str = "") -> None:
+        super().__init__(message)
+        self.value = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +38,11 @@ def chain(graph: Graph) -> Chain:
     ['Conv', 'BatchNormalization', 'Relu', 'MaxPool', 8, 'Relu']
     """
     steps = _Walk(graph).between(graph.input, graph.output)
-    if sorted(_names(steps)) != sorted(node.name for node in graph.nodes):
-        raise NetworkError("the branches of the graph do not nest, or not all of them lead to its output")
+    times = Counter(_names(steps))
+    odd = next((node for node in graph.nodes if times[node.name] != 1), None)
+    if odd is not None:
+        fact = "the branches of the graph do not nest, or not all of them lead to its output"
+        raise NestingError(fact, value=odd.output)
     return steps
 
 
@@ -66,15 +78,17 @@ class _Walk:
     def before(self, value: str) -> str:
         """The value from which everything goes to make this one: its source, or where its branches part."""
         if value not in self.sources:
-            raise NetworkError(f"no node of the graph makes {value}")
+            raise NestingError(f"no node of the graph makes {value}", value=value)
         sources = self.sources[value]
         if len(sources) == 1:
             return sources[0]
+        if not sources:
+            raise NestingError(f"{value} is made of constants alone", value=value)
         if value not in self.forks:
             first, *others = (self.spine(source) for source in sources)
             common = [name for name in first if all(name in other for other in others)]
             if not common:
-                raise NetworkError(f"the branches that meet in {value} do not part from one value")
+                raise NestingError(f"the branches that meet in {value} do not part from one value", value=value)
             self.forks[value] = common[0]
         return self.forks[value]
 

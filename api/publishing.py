@@ -1,0 +1,60 @@
+"""Publish a conversion: the weight file in the folder that a model hub wants, all of it or nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from mshub_convert.conversion import Conversion, carry_out
+from mshub_convert.converters.errors import PlanError
+from mshub_convert.converters.findings import Finding
+from mshub_convert.converters.pipeline import (
+    Prepared,
+    Progress,
+    publication_folder,
+    refuse_problems,
+    refuse_taken_name,
+)
+from mshub_convert.converters.publications import Publication, Published
+from mshub_convert.converters.publications.folder import PublicationFolder
+from mshub_convert.request import SourceRequest
+
+
+def publish(
+    conversion: Prepared,
+    publication: Publication,
+    request: SourceRequest,
+    *,
+    verify: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Carry out a conversion into a publication; the path of the result is its folder.
+
+    A verification that fails leaves what there is in ``<folder>.failed``.
+    """
+    from mshub_convert.verify.proof import ProofFailedError
+
+    refuse_problems(conversion.plan)
+    refuse_taken_name(conversion)
+    target = conversion.target
+    with PublicationFolder(publication_folder(conversion)) as folder:
+        weights = folder.path / publication.weights
+        inner = replace(conversion, target=replace(target, publication=None), destination=weights)
+        try:
+            result = carry_out(inner, request, verify=verify, progress=progress)
+        except ProofFailedError as error:
+            kept = folder.fail() / Path(publication.weights)
+            raise error.proof.failed(kept=kept.with_name(f"{kept.name}.failed")) from None
+        model = conversion.opened.source.model
+        published = Published(
+            result.record, model, result.sha256, result.nbytes, target.model_url, target.input_shape
+        )  # fmt: skip
+        findings = publication.write(folder.path, published)
+        if findings and conversion.options.strict:
+            raise _refused(findings)
+        notices = (*result.notices, *(finding.told for finding in findings))
+        return replace(result, path=folder.commit(), notices=notices)
+
+
+def _refused(findings: tuple[Finding, ...]) -> PlanError:
+    lines = "\n".join(f"  - {finding.told}" for finding in findings)
+    message = f"the publication has gaps, which --strict refuses; nothing was written:\n{lines}"
+    return PlanError(message, problems=[finding.as_dict() for finding in findings])

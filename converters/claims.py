@@ -1,0 +1,27 @@
+"""What a source's documents claim of its weights, against what the file holds; the file is believed."""
+
+from dataclasses import replace
+
+from ..mappings.architectures import architecture
+from ..mappings.architectures.resnet_v2 import ResNetV2
+from ..mappings.identify import Identification
+from .findings import Finding
+from .sources import Source
+
+
+def as_it_is(source: Source, found: Identification) -> tuple[Source, list[Finding]]:
+    """The source without claims that its file contradicts, and a notice for each of them."""
+    findings = []
+    network = found.architecture
+    if source.claims is not None and architecture(source.claims, classes=network.classes) != network:
+        kind = " (pre-activation: another function)" if isinstance(network, ResNetV2) else ""
+        fact = f"{source.address} says {source.claims}, but {source.file.name} holds {network.name}{kind}"
+        remedy = f"It is converted as what it is, under the name {network.name}."
+        findings.append(Finding("claim", fact, (), remedy))
+        source = replace(source, model=network.name)
+    labels = source.facts.get("labels")
+    if isinstance(labels, list) and len(labels) != network.classes:
+        fact = f"{source.address} names {len(labels)} classes, {source.file.name} has {network.classes}"
+        findings.append(Finding("labels", fact, (), "The names are not recorded."))
+        source = replace(source, facts={key: value for key, value in source.facts.items() if key != "labels"})
+    return source, findings

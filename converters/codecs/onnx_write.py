@@ -1,0 +1,188 @@
+"""A network of ours as the bytes of an ONNX model: everything around the tensors, which stay where they are.
+
+Source: onnx/onnx.proto (field numbers), docs/Versioning.md (IR versions). No operator that we use changed what it
+computes between opsets 13 and 21.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+
+from ...mappings.graph import Attribute
+from ..splice import Deferred, Literal, Piece
+from ..tensors import TensorRef, TensorSpec
+from . import Described, EmbeddedRecord
+from .onnx_tensors import DTYPE_NUMBERS
+from .pieces import tensor_piece
+from .protobuf import BYTES, I32, VARINT, delimited, key, varint
+
+# opset → the IR version that came with it.
+IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
+DEFAULT_OPSET = 13
+RECORD_KEY = "mshub_convert.record"
+INPUT, OUTPUT = "input", "logits"
+# A protobuf message ends at 2 GiB; what is around the tensors is far below a tenth of this margin.
+LIMIT = (1 << 31) - (16 << 20)
+DATA_SUFFIX = ".data"
+_DATA_ALIGNMENT = 4096  # so that a runtime can map each tensor
+
+_FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7
+_EXTERNAL = 1
+
+
+def model_pieces(tensors: Sequence[TensorRef], record: EmbeddedRecord, network: Described) -> list[Piece]:
+    """The pieces of the model file; tensors beyond 2 GB are only pointed to."""
+    external = is_external(tensors)
+    offsets = data_offsets(tensors)
+    initializers: list[Piece] = []
+    for ref in tensors:
+        spec = ref.spec
+        if external:
+            initializers.append(Literal(_external_initializer(spec, network.file + DATA_SUFFIX, offsets[spec.name])))
+        else:
+            initializers += [Literal(_initializer_head(spec)), tensor_piece(ref)]
+    half = any(ref.spec.dtype == "float16" for ref in tensors)
+    nodes = b"".join(delimited(1, node) for node in _nodes(network, half=half))
+    name = delimited(2, network.architecture.encode())
+    channels, classes = network.graph.channels, network.classes
+    sizes = network.input_shape or ("batch", channels, "height", "width")
+    ports = delimited(11, _port(INPUT, sizes)) + delimited(12, _port(OUTPUT, (sizes[0], classes)))
+    length = len(nodes) + len(name) + sum(piece.length for piece in initializers) + len(ports)
+    producer, _, version = network.tool.partition(" ")
+    head = _number(1, IR_VERSIONS[network.opset]) + delimited(2, producer.encode()) + delimited(3, version.encode())
+    opset = delimited(8, delimited(1, b"") + _number(2, network.opset))
+    size = len(record.draft)
+    entry = delimited(1, RECORD_KEY.encode()) + key(2, BYTES) + varint(size)
+    return [
+        Literal(head + key(7, BYTES) + varint(length) + nodes + name),
+        *initializers,
+        Literal(ports + opset + key(14, BYTES) + varint(len(entry) + size) + entry),
+        Deferred(size, record.final),
+    ]
+
+
+def is_external(tensors: Sequence[TensorRef]) -> bool:
+    """Whether the tensors are too many bytes for one protobuf message."""
+    return sum(ref.spec.nbytes for ref in tensors) > LIMIT
+
+
+def data_pieces(tensors: Sequence[TensorRef]) -> list[Piece]:
+    """The file of external data: every tensor at a multiple of the page size."""
+    pieces: list[Piece] = []
+    position = 0
+    for ref in tensors:
+        gap = -position % _DATA_ALIGNMENT
+        pieces += [*([Literal(bytes(gap))] if gap else []), tensor_piece(ref)]
+        position += gap + ref.spec.nbytes
+    return pieces
+
+
+def data_offsets(tensors: Sequence[TensorRef]) -> dict[str, int]:
+    """Where each tensor starts in that file."""
+    offsets: dict[str, int] = {}
+    position = 0
+    for ref in tensors:
+        position += -position % _DATA_ALIGNMENT
+        offsets[ref.spec.name] = position
+        position += ref.spec.nbytes
+    return offsets
+
+
+def _nodes(network: Described, *, half: bool) -> list[bytes]:
+    """All nodes, in the graph's order, with names of the dialect; for half precision between two casts."""
+    graph, slots = network.graph, network.grounding.slots
+    called = node_names(network)
+    values = {graph.input: INPUT}
+    nodes: list[bytes] = []
+    if half:
+        values[graph.input] = f"{INPUT}_half"
+        nodes.append(_node("Cast", "cast_input", [INPUT], f"{INPUT}_half", {"to": DTYPE_NUMBERS["float16"]}))
+    for node in graph.nodes:
+        inputs = []
+        for name in node.inputs:
+            slot = slots.get(name)
+            if slot is None:
+                inputs.append(values[name])
+            elif len(slot.names) == 1:
+                inputs.append(slot.names[0])
+            else:  # a kernel that the dialect splits is joined again, which any runtime does once
+                joined = f"{called[node.name]}.joined_{slot.parameter.leaf}"
+                nodes.append(_node("Concat", joined, slot.names, joined, {"axis": 0}))
+                inputs.append(joined)
+        last = node.output == graph.output
+        values[node.output] = (f"{OUTPUT}_half" if half else OUTPUT) if last else called[node.name]
+        nodes.append(_node(node.op, called[node.name], inputs, values[node.output], node.attributes))
+    if half:
+        nodes.append(_node("Cast", "cast_logits", [f"{OUTPUT}_half"], OUTPUT, {"to": DTYPE_NUMBERS["float32"]}))
+    return nodes
+
+
+def node_names(network: Described) -> dict[str, str]:
+    """What each node is called: as its layer in the dialect; what has no layer, under the name of its block."""
+    modules = {module.path: module for module in network.graph.modules}
+    own: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for path, module in modules.items():
+        slot = next(
+            (network.grounding.slots[p.key] for p in module.parameters if p.key in network.grounding.slots), None
+        )
+        if slot is None:
+            continue
+        layer = slot.names[0].rpartition(".")[0]
+        own[path] = layer if len(slot.names) == 1 else layer.rpartition(".")[0]
+        folders.setdefault(path.rpartition(".")[0], own[path].rpartition(".")[0])
+    names: dict[str, str] = {}
+    for node in network.graph.nodes:
+        folder, _, last = node.name.rpartition(".")
+        inside = folders.get(folder) if folder.startswith("stages.") else None
+        wanted = own.get(node.name) or (f"{inside}.{last}" if inside else node.name)
+        # A dialect may call a layer as another node is called; then that one keeps our name.
+        names[node.name] = wanted if wanted not in {*names.values(), INPUT, OUTPUT} else f"{node.name}:{node.op}"
+    return names
+
+
+def _node(op: str, name: str, inputs: Sequence[str], output: str, attributes: Mapping[str, Attribute]) -> bytes:
+    parts = [delimited(1, value.encode()) for value in inputs]
+    parts += [delimited(2, output.encode()), delimited(3, name.encode()), delimited(4, op.encode())]
+    parts += [delimited(5, _attribute(key_, value)) for key_, value in attributes.items()]
+    return b"".join(parts)
+
+
+def _attribute(name: str, value: Attribute) -> bytes:
+    start = delimited(1, name.encode())
+    if isinstance(value, tuple):
+        return start + b"".join(_number(8, item) for item in value) + _number(20, _INTS)
+    if isinstance(value, str):
+        return start + delimited(4, value.encode()) + _number(20, _STRING)
+    if isinstance(value, float):
+        return start + key(2, I32) + struct.pack("<f", value) + _number(20, _FLOAT)
+    return start + _number(3, value) + _number(20, _INT)
+
+
+def _initializer_head(spec: TensorSpec) -> bytes:
+    """Everything of an initializer before the bytes of its tensor."""
+    head = _described_tensor(spec) + key(9, BYTES) + varint(spec.nbytes)
+    return key(5, BYTES) + varint(len(head) + spec.nbytes) + head
+
+
+def _external_initializer(spec: TensorSpec, location: str, offset: int) -> bytes:
+    entries = (("location", location), ("offset", str(offset)), ("length", str(spec.nbytes)))
+    told = b"".join(delimited(13, delimited(1, k.encode()) + delimited(2, v.encode())) for k, v in entries)
+    return delimited(5, _described_tensor(spec) + told + _number(14, _EXTERNAL))
+
+
+def _described_tensor(spec: TensorSpec) -> bytes:
+    dims = b"".join(_number(1, size) for size in spec.shape)
+    return dims + _number(2, DTYPE_NUMBERS[spec.dtype]) + delimited(8, spec.name.encode())
+
+
+def _port(name: str, sizes: Sequence[int | str]) -> bytes:
+    """A ``ValueInfoProto`` of float32; dimensions with a name are dynamic."""
+    dims = b"".join(
+        delimited(1, _number(1, size) if isinstance(size, int) else delimited(2, size.encode())) for size in sizes
+    )
+    tensor = _number(1, DTYPE_NUMBERS["float32"]) + delimited(2, dims)
+    return delimited(1, name.encode()) + delimited(2, delimited(1, tensor))
+
+
+def _number(field: int, value: int) -> bytes:
+    return key(field, VARINT) + varint(value)

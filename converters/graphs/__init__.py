@@ -1,0 +1,1 @@
+"""Networks as files hold them: parsed, brought into one form, and matched against our architectures."""

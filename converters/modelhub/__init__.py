@@ -1,0 +1,1 @@
+"""Repositories of modelhub.ai: read typed, cross-checked, and written."""

@@ -1,0 +1,55 @@
+"""Networks that look like ours and are not: told by their names in the libraries, or by tensors in a file."""
+
+import re
+from collections.abc import Iterable
+
+_ANTI_ALIASED = "anti-aliased down-sampling has the same names and shapes but another function"
+_OF_NAME = (
+    ("resnetv2", "a pre-activation ResNet is another network"),
+    ("resnetaa", _ANTI_ALIASED),
+    ("resnetblur", _ANTI_ALIASED),
+    ("seresnetaa", _ANTI_ALIASED),
+    ("seresnextaa", _ANTI_ALIASED),
+    ("resnetrs", "ResNet-RS strides in a convolution instead of the max-pool and squeezes by 4"),
+    ("legacy_se", "it is another class with other names, whose max-pool rounds up"),
+    ("senet154", "SENet-154 halves the first convolution of its blocks and has 3x3 shortcuts"),
+    ("ecaresne", "efficient channel attention is another function"),
+    ("skresne", "selective kernels are another network"),
+    ("gcresne", "global context blocks are another network"),
+    ("cspresne", "cross-stage partial networks are another architecture"),
+    ("resnest", "split attention is another network"),
+    ("res2ne", "multi-scale blocks are another network"),
+)
+
+# What a tensor is called that only this relative has.
+_OF_TENSOR = (
+    (r"\.se\.conv\.weight$", "a ResNet with efficient channel attention (ECA), which is another function"),
+    (r"\.conv\d\.paths\.\d", "a ResNet with selective kernels (SK), which is another network"),
+    (r"\.conv2\.fc1\.", "a ResNeSt: its split attention is another network"),
+    (r"layer\d+\.\d+\.convs\.\d", "a Res2Net: its multi-scale blocks are another network"),
+    (r"\.filt$", "an anti-aliased ResNet: its blurred down-sampling is another function"),
+    (r"\.bn\d\.IN\.", "an IBN-Net: its instance normalisation is another function"),
+    (r"(^|\.)maxpool\.0\.weight$", "a ResNet-RS, which strides in a convolution instead of the max-pool"),
+    (r"\.se_dense_\d", "model_zoo's se_resnet50, which pools by maximum in its shortcuts and squeezes by 4"),
+    (r"\.bn1d\.", "model_zoo's resnet18 or resnet34, whose BatchNorms have two epsilons, which no trait says"),
+    (r"(^|\.)layer0\.conv1\.", "an SENet of timm's legacy class, whose max-pool rounds up"),
+    (r"\.se_module\.fc1\.", "model_zoo's senet, whose excitation and classifier have no bias"),
+    (r"(^|\.)stages\.\d+\.blocks\.\d+\.conv3\.", "timm's pre-activation ResNet, which is another network"),
+)  # fmt: skip
+_ANY = re.compile("|".join(pattern for pattern, _ in _OF_TENSOR))
+
+
+def why_not(name: str) -> str:
+    """Why a relative of these networks is not one of them; empty for a name that is nothing like ours."""
+    for start, reason in _OF_NAME:
+        if name.startswith(start):
+            return reason
+    if name.startswith(("resnet", "resnext", "wide_resnet", "seresnet", "seresnext")):
+        return "its depth, stem, width or norm is none that we describe"
+    return ""
+
+
+def why_not_tensors(names: Iterable[str]) -> str:
+    """Which relative a file of these names holds; ``names`` are those that our networks do not explain."""
+    suspects = [name for name in names if _ANY.search(name)]
+    return next((reason for pattern, reason in _OF_TENSOR if any(re.search(pattern, name) for name in suspects)), "")

@@ -1,0 +1,125 @@
+"""Cards on the command line: what is printed, and the exit codes."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mshub_convert.cli import main
+from mshub_convert.converters.cards import index
+from mshub_convert.converters.cards.locate import VARIABLE
+
+CARD = """# net
+
+---
+
+model-name: resnext50
+evaluation: -
+train-dataset: imagenet2012
+special: [kept]
+asset:
+- file-format: ckpt
+  asset-link: <https://download.mindspore.cn/net-22857131.ckpt>
+  asset-sha256: 22857131
+
+---
+"""
+
+Run = Callable[..., "Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in this process, in a folder of its own."""
+
+    def command(*arguments: str) -> Result:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["mshub-convert", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Result(int(ended.value.code or 0), captured.out, captured.err)
+
+    # Cards that are nowhere here are asked of a port where nobody listens.
+    monkeypatch.setenv(VARIABLE, "http://127.0.0.1:9/assets")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(signal, "signal", lambda *_: handler)
+    return command
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    path = tmp_path / "card.md"
+    path.write_text(CARD, encoding="utf-8")
+    return path
+
+
+def test_inspect_tells_fields_files_and_problems(run: Run, card: Path) -> None:
+    result = run("inspect", card.name)
+    assert result.returncode == 3, result.stderr
+    for said in (
+        "model-name", "resnext50", "special", "[kept]", "net-22857131.ckpt (ckpt)", "22857131… (only its start)",
+        "resnext50_32x4d or resnext50_64x4d, 1000 or 1001 classes",
+        "problem  line 6: evaluation has no value: '-', which is not valid YAML",
+    ):  # fmt: skip
+        assert said in result.stdout
+
+
+def test_inspect_in_json(run: Run, card: Path) -> None:
+    found = json.loads(run("inspect", card.name, "--json").stdout)
+    assert found["fields"] == {"model-name": "resnext50", "train-dataset": "imagenet2012", "evaluation": None}
+    assert found["unknown"] == {"special": "[kept]"}
+    assert found["assets"][0]["asset-sha256"] == "22857131"
+    assert [problem["line"] for problem in found["problems"]] == [6]
+    assert found["architectures"] == ["resnext50_32x4d", "resnext50_64x4d"]
+
+
+def test_inspect_a_card_of_the_index(run: Run) -> None:
+    uid = "mindspore/1.9/resnext50_imagenet2012"
+    for spelling in (f"mshub:{uid}", f"https://gitee.com/mindspore/hub/blob/master/mshub_res/assets/{uid}.md"):
+        result = run("inspect", spelling)
+        assert result.returncode == 0, result.stderr
+        assert "22857131a4cc5186af07582907888c7cf0d8361aeb78545ca20bace4e8f3961e" in result.stdout
+        assert (
+            f"the card itself is https://gitee.com/mindspore/hub/raw/master/mshub_res/assets/{uid}.md" in result.stdout
+        )
+    assert run("inspect", f"mshub:{uid}", "--select", "ema").returncode == 2
+
+
+def test_list_works_offline(run: Run) -> None:
+    everything = run("list", "mshub:")
+    assert everything.stdout.split() == [f"mshub:{uid}" for uid in index.uids()]
+    some = json.loads(run("list", "mshub:mindspore/2.5/resn", "--json").stdout)
+    assert some["models"] == [
+        "mshub:mindspore/2.5/resnet50_imagenet2012", "mshub:mindspore/2.5/resnext50_32x4d_imagenet2012",
+    ]  # fmt: skip
+    assert "mshub:NAME" in run("list").stdout
+
+
+def test_errors_and_exit_codes(run: Run, card: Path) -> None:
+    for arguments, code, said in (
+        (["mshub:resnext50_imagenet2012", "--to", "ckpt"], 2, "is the name of 7 cards"),
+        (
+            ["mshub:mindspore/1.9/wideresnet", "--to", "ckpt", "--init", "calibrated:0"],
+            5,
+            "127.0.0.1:9/assets/mindspore/1.9/wideresnet.md",
+        ),
+        (["mshub:resnext50_v1.0", "--to", "ckpt"], 2, "has no file"),
+        ([card.name, "--to", "ckpt", "--weights", card.name], 5, "its sha256 does not begin with 22857131"),
+        (["inspect", "none.md"], 5, "no card none.md"),
+        ([card.name, "--to", "ckpt", "--classes", "0"], 2, "--classes"),
+    ):
+        result = run(*arguments)
+        assert (result.returncode, said in result.stderr) == (code, True), result.stderr

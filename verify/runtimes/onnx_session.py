@@ -1,0 +1,119 @@
+"""Sessions of ONNX Runtime: on the provider asked for or none, with errors that say what is wrong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from ...converters.errors import EnvironmentError_
+from ...mappings.names import listed
+from ..errors import LoadError, RuntimeRefusedError
+
+# Device → its provider, and the options that keep float32 computations in float32.
+# Source: the pages of these execution providers in ONNX Runtime's documentation.
+PROVIDERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+    "cann": ("CANNExecutionProvider", {"precision_mode": "must_keep_origin_dtype"}),
+}
+_LEVELS = {"disable": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
+_THREADS = 2
+_ERRORS_ONLY = 3
+# What ONNX Runtime raises when it opens a file that is wrong, not one that it cannot do.
+_WRONG_FILE = ("InvalidGraph", "InvalidProtobuf", "InvalidArgument")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open model: one input, and the output to look at."""
+
+    model: Any
+    file: Path
+    output: str
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of all outputs."""
+        return [port.name for port in self.model.get_outputs()]
+
+    @property
+    def input(self) -> Any:
+        """Name, type and shape of the only input."""
+        ports = self.model.get_inputs()
+        if len(ports) != 1:
+            told = ", ".join(port.name for port in ports) or "nothing"
+            raise RuntimeRefusedError(f"{self.file} takes {told}, not one batch of pictures")
+        return ports[0]
+
+    def run(self, value: Any) -> Any:
+        """The output for one input."""
+        try:
+            (result,) = self.model.run([self.output], {self.input.name: value})
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise _refusal(f"running {self.file}", error) from None
+        return result
+
+
+def open_session(
+    file: Path, *, device: str, optimization: str, output: str = "", model: bytes | None = None
+) -> Session:
+    """Open a file, or the ``model`` that was made of it; without ``output`` it must have only one."""
+    provider, settings = PROVIDERS[device]
+    _check(provider, onnxruntime.get_available_providers(), "is not in this build of onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = _THREADS
+    options.graph_optimization_level = _level(optimization)
+    if device != "cpu":
+        # Otherwise operators that the provider lacks would run on the CPU, and nobody would know.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if model is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(file.parent))
+    try:
+        opened = onnxruntime.InferenceSession(
+            str(file) if model is None else model, options, providers=[(provider, dict(settings))], enable_fallback=0
+        )
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        if type(error).__name__ in _WRONG_FILE:
+            message = f"{file} is not valid for ONNX Runtime: {_said(error)}"
+            raise LoadError(message, remedy="Export it again.") from None
+        raise _refusal(f"opening {file}", error) from None
+    # enable_fallback is not enough: a provider whose libraries are missing is left out without an error.
+    _check(provider, opened.get_providers()[:1], "could not be started")
+    session = Session(opened, file, output)
+    if output:
+        return session
+    if len(session.outputs) != 1:
+        raise RuntimeRefusedError(f"{file} has the outputs {', '.join(session.outputs)}: which one has the logits?")
+    return Session(opened, file, session.outputs[0])
+
+
+def _check(provider: str, found: Sequence[str], fault: str) -> None:
+    """Anything but the provider asked for would be another device, most often the CPU."""
+    if provider not in found:
+        raise EnvironmentError_(
+            f"ONNX Runtime's {provider} {fault}; there is {listed(found) or 'none'}",
+            remedy=f"Install the onnxruntime that has {provider}, and the libraries that needs.",
+        )
+
+
+def _level(optimization: str) -> Any:
+    if optimization not in _LEVELS:
+        raise RuntimeRefusedError(
+            f"ONNX Runtime has no optimization level {optimization!r}", remedy=f"Use one of {', '.join(_LEVELS)}."
+        )
+    return getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{_LEVELS[optimization]}")
+
+
+def _refusal(doing: str, error: Exception) -> RuntimeRefusedError:
+    remedy = "A newer onnxruntime may know more operators and opsets."
+    return RuntimeRefusedError(f"{doing}: ONNX Runtime refuses: {_said(error)}", remedy=remedy)
+
+
+def _said(error: Exception) -> str:
+    """The text after ``[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : ``, on one line."""
+    text = " ".join(str(error).split())
+    _, found, after = text.partition("[ONNXRuntimeError] : ")
+    return after.split(" : ", 2)[-1] if found else text
