@@ -96,7 +96,7 @@ _quiet = click.option("--quiet", "-q", is_flag=True, help="No progress and no su
 )
 @click.version_option(__version__, prog_name="mshub-convert")
 def cli() -> None:
-    """Convert ResNet and ResNeXt weights between PyTorch and MindSpore, with proof.
+    """Convert ResNet and ResNeXt weights between PyTorch, MindSpore and ONNX, with proof.
 
     \b
     SOURCE is a model or a file:
@@ -113,6 +113,8 @@ def cli() -> None:
     Examples:
       mshub-convert timm:resnext50_32x4d --to ckpt --verify
       mshub-convert timm:resnext50_32x4d --init calibrated:0 --to ckpt --verify      (offline)
+      mshub-convert timm:resnext50_32x4d --to onnx
+      mshub-convert model.onnx --to ckpt                        (from any producer)
       mshub-convert my_finetuned.pth --to ckpt:modelzoo -o out/
       mshub-convert out/resnext50_32x4d.ckpt --to pth
       mshub-convert verify timm:resnext50_32x4d out/resnext50_32x4d.ckpt

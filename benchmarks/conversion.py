@@ -20,7 +20,10 @@ from mshub_convert.converters.sources import calibrated
 from mshub_convert.mappings.architectures import architecture
 from mshub_convert.mappings.architectures.resnet import ResNet
 
-ROUTES = (("safetensors", "ckpt"), ("pth", "ckpt"), ("ckpt", "safetensors"), ("ckpt", "pth"))
+ROUTES = (
+    ("safetensors", "ckpt"), ("pth", "ckpt"), ("ckpt", "safetensors"), ("ckpt", "pth"),
+    ("safetensors", "onnx"), ("onnx", "ckpt"),
+)  # fmt: skip
 CONVERT = (sys.executable, "-m", "mshub_convert")
 BY_HAND = (sys.executable, str(Path(__file__).with_name("framework_route.py")))
 TINY = ResNet((1, 1), classes=10)
@@ -98,23 +101,25 @@ def memory(folder: Path) -> None:
         f"\nPeak private memory (RssAnon) above an interpreter with numpy ({base / 1e6:.0f} MB), "
         "and peak RSS with mapped pages:\n"
     )
-    print("| file | safetensors → ckpt | ckpt → pth | ckpt → pth, peak RSS |")
-    print("|---|---|---|---|")
+    print("| file | safetensors → ckpt | ckpt → pth | ckpt → onnx | ckpt → pth, peak RSS |")
+    print("|---|---|---|---|---|")
     for model in SIZES:
         files = make_sources(folder, architecture(model), "memory", containers=("ckpt",))
         out = folder / "memory-out"
         first = peak((*CONVERT, str(files["safetensors"]), "--to", "ckpt", "-q", "-o", f"{out}/")) - base
         command = (*CONVERT, str(files["ckpt"]), "--to", "pth", "-q", "-o", f"{out}/", "--overwrite")
         second = peak(command) - base
+        third = peak((*CONVERT, str(files["ckpt"]), "--to", "onnx", "-q", "-o", f"{out}/")) - base
         whole = peak(command, field="VmHWM")
         size = files["ckpt"].stat().st_size
-        print(f"| {size / 1e6:.0f} MB | {first / 1e6:.0f} MB | {second / 1e6:.0f} MB | {whole / 1e6:.0f} MB |")
+        parts = " | ".join(f"{value / 1e6:.0f} MB" for value in (size, first, second, third, whole))
+        print(f"| {parts} |")
         for path in [*files.values(), *out.iterdir()]:
             path.unlink()
 
 
 def make_sources(
-    folder: Path, network: ResNet | object, name: str, containers: tuple[str, ...] = ("ckpt", "pth")
+    folder: Path, network: ResNet | object, name: str, containers: tuple[str, ...] = ("ckpt", "pth", "onnx")
 ) -> dict[str, Path]:
     """The same drawn weights in each container."""
     files = {"safetensors": folder / f"{name}.safetensors"}

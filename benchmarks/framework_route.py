@@ -20,8 +20,11 @@ def main() -> None:
     if len(sys.argv) < 3:
         return
     source, target = sys.argv[1:]
+    if target.endswith(".onnx"):
+        export(source, target)
+        return
     if target.endswith(".ckpt"):
-        tensors = load_file(source) if source.endswith(".safetensors") else torch.load(source, weights_only=True)
+        tensors = tensors_of(source)
         norms = {name.removesuffix(".running_var") for name in tensors if name.endswith(".running_var")}
         renamed = [
             {"name": to_mindspore(name, norms), "data": mindspore.Tensor(tensor.numpy())}
@@ -36,6 +39,32 @@ def main() -> None:
         save_file(state, target)
     else:
         torch.save(state, target)
+
+
+def tensors_of(source: str) -> dict[str, torch.Tensor]:
+    """A file's tensors; of an ONNX file what it calls as timm does, which holds for unfolded exports only."""
+    if source.endswith(".safetensors"):
+        return load_file(source)
+    if source.endswith(".onnx"):
+        import onnx
+
+        return {
+            item.name: torch.from_numpy(onnx.numpy_helper.to_array(item).copy())
+            for item in onnx.load(source).graph.initializer
+        }
+    return torch.load(source, weights_only=True)
+
+
+def export(source: str, target: str) -> None:
+    """torch's exporter on timm's resnext101_32x8d, BatchNorm kept."""
+    import timm
+
+    network = timm.create_model("resnext101_32x8d", pretrained=False)
+    network.load_state_dict(load_file(source))
+    torch.onnx.export(
+        network.eval(), (torch.zeros(1, 3, 224, 224),), target, dynamo=False, opset_version=13,
+        do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE,
+    )  # fmt: skip
 
 
 def to_mindspore(name: str, norms: set[str]) -> str:

@@ -85,33 +85,32 @@ def compare(
     reference: Logits,
     *,
     target_reference: Logits | None = None,
-    emulated: Logits | None = None,
+    emulated_error: float | None = None,
 ) -> Comparison:
     """Compare logits of shape (N, classes), float32 for source and target, float64 for the reference.
 
     ``target_reference`` is the float64 run of the target's own weights where they were rounded on the way;
-    ``emulated`` what an emulation of float16 makes of them, for a target that computes in it.
+    ``emulated_error`` what float16 may cost a target that computes in it: the relative L2 distance, worst input, of an
+    emulation to float64 on the same weights.
     """
     theirs = reference if target_reference is None else target_reference
-    all_runs = (source, target, reference, theirs, *([] if emulated is None else [emulated]))
-    if len({run.shape for run in all_runs}) > 1 or source.ndim != 2 or not source.size:
+    if not (source.shape == target.shape == reference.shape == theirs.shape) or source.ndim != 2 or not source.size:
         shapes = f"{source.shape}, {target.shape}, {reference.shape}"
         return _empty(label, f"source, target and reference have logits of shape {shapes}")
-    if not all(np.isfinite(run).all() for run in all_runs):
+    if not all(np.isfinite(array).all() for array in (source, target, reference, theirs)):
         return _empty(label, "the logits hold NaN or Inf")
     source_error, target_error = relative_l2(source, reference), relative_l2(target, theirs)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.max(target_error / source_error))
     verdict, reason = _decide(source_error, ratio)
-    half = None if emulated is None else float(relative_l2(emulated, theirs).max())
-    if half is not None:
-        ratio = float(target_error.max()) / half if half else float("inf")
-        verdict, reason = _decide_half(verdict, reason, half, float(target_error.max()))
+    if emulated_error is not None:
+        ratio = float(target_error.max()) / emulated_error if emulated_error else float("inf")
+        verdict, reason = _decide_half(verdict, reason, emulated_error, float(target_error.max()))
     agree = int(np.sum(source.argmax(1) == target.argmax(1)))
     return Comparison(
         label, verdict, reason, float(source_error.max()), float(target_error.max()), ratio,
         float(np.abs(source.astype(np.float64) - target).max()), float(np.abs(reference).max()), (agree, len(source)),
-        half,
+        emulated_error,
     )  # fmt: skip
 
 
@@ -141,7 +140,7 @@ def _decide_half(verdict: Verdict, reason: str, half: float, error: float) -> tu
     """The decision on a target of half precision, after that by the float32 yardstick."""
     if verdict is Verdict.INCONCLUSIVE:
         return verdict, reason
-    if half > HALF_SANE_ERROR:
+    if not half <= HALF_SANE_ERROR:  # NaN too
         return Verdict.INCONCLUSIVE, (
             f"float16 itself moves the logits by {half:.1e}, above {HALF_SANE_ERROR:.0e}: it would hide mistakes"
         )

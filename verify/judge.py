@@ -40,13 +40,14 @@ def judge(
     rounding = 0.0
     for index, label in enumerate(inputs.labels):
         logits = {name: outcome.logits[index] for name, outcome in runs.items()}
-        reference, rounded = logits["reference"], logits.get("rounded reference")
+        reference, own = logits["reference"], logits.get("target reference")
+        rounded = own if weights.rounded else None
         if rounded is not None:
             rounding = max(rounding, float(relative_l2(rounded, reference).max()))
         yardstick = logits.get("yardstick", logits["source"])
         comparisons.append(compare(
             label, yardstick, logits["target"], reference,
-            target_reference=rounded, emulated=logits.get("emulated target"),
+            target_reference=rounded, emulated_error=_emulated("target", logits, reference if own is None else own),
         ))  # fmt: skip
         if "emulated source" in logits:
             comparisons.append(_source_itself(label, yardstick, logits))
@@ -78,12 +79,18 @@ def judge(
 
 def _source_itself(label: str, yardstick: Logits, logits: Mapping[str, Logits]) -> Comparison:
     """A source that computes in float16: where it is not the reference's function, nothing can be proven by it."""
-    found = compare(
-        f"{label}, source", yardstick, logits["source"], logits["reference"], emulated=logits["emulated source"]
-    )
+    exact = logits["reference"]
+    half = _emulated("source", logits, exact)
+    found = compare(f"{label}, source", yardstick, logits["source"], exact, emulated_error=half)
     if found.verdict is not Verdict.FAIL:
         return found
     return replace(found, verdict=Verdict.INCONCLUSIVE, reason=found.reason.replace("the target", "the source"))
+
+
+def _emulated(name: str, logits: Mapping[str, Logits], exact: Logits) -> float | None:
+    """What float16 costs a side that computes in it: its emulation's error; ``exact`` is float64 on its weights."""
+    emulated = logits.get(f"emulated {name}")
+    return None if emulated is None else float(relative_l2(emulated, exact).max())
 
 
 def _misread(source: Opened, target: Opened, runs: Mapping[str, Outcome]) -> list[str]:

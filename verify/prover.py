@@ -98,8 +98,9 @@ class Prover:
         of_source = self._source_runs(both, inputs, folder)
         runs = {name: _first_classes(outcome, self.opened.classes) for name, outcome in of_source.items()}
         runs["target"] = self._run("target", side, "float32", inputs, folder, both.target_batch)
-        if weights.rounded:
-            runs["rounded reference"] = self._run("rounded reference", torch_side(target), "float64", inputs, folder)
+        if weights.rounded or (side.half and not weights.verdict.good):
+            # The target's weights are not the source's: what float64 makes of them tells what rounding costs.
+            runs["target reference"] = self._run("target reference", torch_side(target), "float64", inputs, folder)
         if side.half:
             runs["emulated target"] = self._emulated("emulated target", target, inputs, folder)
         check = library_check_side(target) if library_check else None
