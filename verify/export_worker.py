@@ -64,8 +64,12 @@ def export(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def without_chance(model: Any) -> None:
     """Take out what differs from run to run, so that equal networks give equal bytes.
 
-    That is the order of the variables in the names of values, and time and address in the name of the phase.
+    That is the order of the variables in the names of values, that of the operators, which are found by their names,
+    and time and address in the name of the phase.
     """
+    operators = sorted(model.primitives, key=lambda operator: str(operator.name))
+    del model.primitives[:]
+    model.primitives.extend(operators)
     for attribute in model.graph.attribute:
         if attribute.name == "compile_phase":
             attribute.s = b"export.mindir"

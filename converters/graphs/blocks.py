@@ -57,16 +57,17 @@ def read_blocks(steps: Chain, shapes: Mapping[str, Shape]) -> Blocks:
     for node in tail:
         if node.op == "Gemm":
             put("head", node)
+    branches = [sorted(block.chains, key=lambda chain: len(list(nodes(chain))))[::-1][:2] for block in blocks]
+    # Where some shortcuts pool, the one of the first stage only has nothing to pool.
+    pooled = any(node.op == "AveragePool" for _, shortcut in branches for node in nodes(shortcut))
     stage, number = 0, -1
-    for block in blocks:
-        main, shortcut = sorted(block.chains, key=lambda chain: len(list(nodes(chain))))[::-1][:2]
+    for main, shortcut in branches:
         stage, number = (stage + 1, 0) if shortcut and number >= 0 else (stage, number + 1)
-        _put_block(put, main, shortcut, stage, number)
+        _put_block(put, main, shortcut, "avg_shortcut" if pooled else "shortcut", s=stage, b=number)
     return found
 
 
-def _put_block(put: "_Put", main: Chain, shortcut: Chain, stage: int, number: int) -> None:
-    here = {"s": stage, "b": number}
+def _put_block(put: "_Put", main: Chain, shortcut: Chain, called: str, **here: int) -> None:
     k = 0
     for step in main:
         if isinstance(step, Branches):
@@ -76,12 +77,9 @@ def _put_block(put: "_Put", main: Chain, shortcut: Chain, stage: int, number: in
         elif step.op == "Conv":
             k += 1
             put("stages.{s}.{b}.conv{k}", step, **here, k=k)
-    pooled = any(node.op == "AveragePool" for node in nodes(shortcut))
     for node in nodes(shortcut):
         if node.op == "Conv":
-            put("stages.{s}.{b}.shortcut.conv", node, **here)
-            if pooled:
-                put("stages.{s}.{b}.avg_shortcut.conv", node, **here)
+            put(f"stages.{{s}}.{{b}}.{called}.conv", node, **here)
 
 
 def nodes(steps: Chain) -> Iterator[Node]:

@@ -317,6 +317,7 @@ _LINES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(_LINES)
 @example(["---", "input-shape: " + "[" * 190])

@@ -412,6 +412,7 @@ def test_truncated_anywhere_is_an_error_of_ours_or_a_shorter_model(mindir: Calla
     assert min(accepted, default=len(whole)) > len(whole) * 0.9
 
 
+@pytest.mark.slow
 def test_flipped_bytes_raise_nothing_but_our_errors(tmp_path: Path, small: ResNet):
     network = described(small)
     whole = bytearray(exported(network))

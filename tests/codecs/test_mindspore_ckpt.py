@@ -295,6 +295,7 @@ def test_truncated_anywhere(tmp_path: Path) -> None:
     assert len(unnoticed) == 6
 
 
+@pytest.mark.slow
 def test_flipped_bits(tmp_path: Path) -> None:
     whole, draw = small(), random.Random(0)
     found = set()

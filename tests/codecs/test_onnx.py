@@ -296,6 +296,7 @@ def test_a_name_that_comes_twice(tmp_path: Path) -> None:
 # --- hostile files
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_refused_or_read(written: Callable[..., Path], tmp_path: Path, data: st.DataObject) -> None:

@@ -306,6 +306,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values, st.binary(max_size=8))
 @settings(deadline=None, max_examples=200)
 def test_any_header(header: object, body: bytes) -> None:

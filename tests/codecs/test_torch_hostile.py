@@ -307,6 +307,7 @@ def doubling(levels, leaf):
     return body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaf", [dictionary(w=tensor()), b"N"])
 @pytest.mark.parametrize("key", ["model", "x"])
 def test_exponential_structures_cost_little(tmp_path, leaf, key):
@@ -525,6 +526,7 @@ def samples(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_every_truncation_is_reported_as_such(tmp_path):
     for path in samples(tmp_path):
         data = path.read_bytes()
@@ -535,6 +537,7 @@ def test_every_truncation_is_reported_as_such(tmp_path):
                 open_checkpoint(cut)
 
 
+@pytest.mark.slow
 def test_spoiled_files_raise_nothing_else(tmp_path):
     draw = random.Random(0)
     for path in samples(tmp_path):
@@ -554,6 +557,7 @@ def test_spoiled_files_raise_nothing_else(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old.pth", "ours.pth", "spoiled.pth", "zip.pth"]
 
 
+@pytest.mark.slow
 def test_spoiled_pickles_raise_nothing_else(tmp_path):
     draw = random.Random(1)
     content = program(dictionary(model=dictionary(w=tensor()), args=name("argparse", "Namespace") + b")R}b"))

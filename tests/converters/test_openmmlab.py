@@ -218,6 +218,7 @@ def test_a_meta_with_too_much_in_it_is_kept_in_part():
     assert plain({"many": {str(number): number for number in range(20_000)}}) == {}
 
 
+@pytest.mark.slow
 def test_what_is_kept_in_part_is_bounded():
     """A hostile file repeats one large structure by reference, at no cost of its own."""
     large = [0] * 2400

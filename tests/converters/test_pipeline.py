@@ -107,6 +107,7 @@ def test_the_small_network_is_the_one_of_the_targets(small: ResNet) -> None:
     assert small == SMALL
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unsynced")
 def test_all_there_is_to_all_there_is(
     convert: Convert, arrays: Read, weights_file: Callable[..., Path], tmp_path: Path
@@ -391,6 +392,7 @@ def test_no_room(
 # --- what goes wrong while writing
 
 
+@pytest.mark.slow
 def test_the_disk_is_full(weights_file: Callable[..., Path], out: Path) -> None:
     source = weights_file()
     for name in ("a.ckpt", "a.pth", "a.safetensors"):

@@ -177,6 +177,7 @@ json_values = st.recursive(
 keys = ["traits", "dropped", "sources", "facts", "operations", "address", "origin", "pretrained", "output"]
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(keys), json_values), st.just(1) | json_values)
 def test_no_record_is_an_error(data: dict[str, Any], schema: Any) -> None:
     kept, complaint = carried({"schema": schema, **data}, where="here")

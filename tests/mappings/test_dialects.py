@@ -20,6 +20,7 @@ SENET = MINDCV.with_name("mindcv-senet.toml")
 # Laws
 
 
+@pytest.mark.slow
 @given(network=st.from_type(ResNet), data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_grounding_is_injective_and_complete(network: ResNet, data: st.DataObject) -> None:
@@ -84,6 +85,7 @@ def test_squeeze_and_excitation_is_dense_in_mindspore_and_convolution_in_torch(n
 # What the built-in files say
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILTIN)
 def test_builtin_files_pass_their_own_check(name: str) -> None:
     found = dialect(name)

@@ -84,6 +84,7 @@ def test_squeeze_and_excitation_is_told(dialect_name: str, name: str) -> None:
     assert is_a(identify(shapes(name, dialect_name)), name, dialect_name)
 
 
+@pytest.mark.slow
 @given(network=st.from_type(ResNet), data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_any_network_is_identified_back(network: ResNet, data: st.DataObject) -> None:
@@ -227,6 +228,7 @@ DAMAGED = st.sampled_from(
 ODD_SHAPES = st.lists(st.integers(0, 5000), max_size=5).map(tuple)
 
 
+@pytest.mark.slow
 @given(which=DAMAGED, at=st.integers(0, 10_000), shape=st.one_of(st.none(), ODD_SHAPES))
 @settings(max_examples=60, deadline=None)
 def test_one_tensor_missing_or_misshapen_does_not_matter(
@@ -456,6 +458,7 @@ HOSTILE_NAMES = st.one_of(
 HOSTILE_SHAPES = st.lists(st.one_of(st.integers(0, 8), st.sampled_from((2**31, 2**63, 10**30))), max_size=6).map(tuple)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(HOSTILE_NAMES, HOSTILE_SHAPES, max_size=40))
 @settings(max_examples=200, deadline=5000)
 def test_no_names_and_shapes_break_it(tensors: dict[str, Shape]) -> None:

@@ -104,6 +104,7 @@ def test_branches_meet_at_any_size(network: ResNet, traits: Traits, height: int,
     assert shapes[graph.output] == (network.classes,)
 
 
+@pytest.mark.slow
 @given(network=st.from_type(ResNet), traits=TRAITS)
 @settings(max_examples=40, deadline=None)
 def test_graph_is_closed_and_every_weight_is_read_once(network: ResNet, traits: Traits) -> None:
@@ -135,6 +136,7 @@ def test_shallow_networks_tell_the_kind_of_every_module_of_the_samples() -> None
     assert dict(kinds()) == {module.pattern: module.kind for net in samples() for module in net.graph().modules}
 
 
+@pytest.mark.slow
 def test_samples_have_every_module_of_every_known_network() -> None:
     ours = {module.path for network in samples() for module in network.graph().modules}
     for name in NAMES:

@@ -83,6 +83,7 @@ def test_a_crash_is_told_with_what_was_written_last(network: Described, fake_min
         export_mindir(network)
 
 
+@pytest.mark.slow
 def test_an_export_without_end_is_ended(network: Described, fake_mindspore: Callable[[str], None]):
     fake_mindspore("import time; time.sleep(600)")
     with pytest.raises(RuntimeTimeoutError, match="the MINDIR export did not finish in 3 seconds"):

@@ -55,6 +55,7 @@ def normalised(backbone: dict) -> dict:
     return {key: value for key, value in (made | settings).items() if defaults.get(key) != value}
 
 
+@pytest.mark.slow
 def test_configurations_are_those_of_the_index() -> None:
     from mmengine.config import Config
 
