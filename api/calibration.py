@@ -8,7 +8,7 @@ import numpy as np
 
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.findings import Finding
-from mshub_convert.converters.opened import Opened
+from mshub_convert.converters.opened import CALIBRATED, Opened
 from mshub_convert.converters.rounding import round_to
 from mshub_convert.converters.tensors import Array, TensorRef
 from mshub_convert.loading import built_from
@@ -48,7 +48,7 @@ def with_statistics(opened: Opened) -> Opened:
         " rounding in the forward",
         (), "Let some batches of your own data go through the network in training mode first.",
     )  # fmt: skip
-    return replace(opened, tensors=tensors, notices=(*notices, said), operations=("BatchNorm statistics calibrated",))
+    return replace(opened, tensors=tensors, notices=(*notices, said), operations=(CALIBRATED,))
 
 
 def _named(opened: Opened, fold: Fold, leaf: str) -> TensorRef:

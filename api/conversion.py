@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mshub_convert import __version__
 from mshub_convert.converters.codecs import Described
-from mshub_convert.converters.errors import PlanError
+from mshub_convert.converters.errors import PlanError, UsageError
 from mshub_convert.converters.opened import open_source
 from mshub_convert.converters.pipeline import (
     Options,
@@ -93,7 +93,7 @@ def convert(
     """
     request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
-    form = Form(dtype, opset, fold_bn, None if input_shape is None else tuple(input_shape), model_url)
+    form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url)
     with prepared(request, to=to, out=out, form=form, options=options, progress=progress) as conversion:
         return carry_out(conversion, request, verify=verify, progress=progress)
 
@@ -119,9 +119,17 @@ def plan(
     Step references read from the source's file; it is closed when this returns, so they tell but do not read.
     """
     request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
-    form = Form(dtype, opset, fold_bn, None if input_shape is None else tuple(input_shape))
+    form = Form(dtype, opset, fold_bn, _sizes(input_shape))
     with prepared(request, to=to, form=form) as found:
         return found.plan
+
+
+def _sizes(input_shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    if input_shape is None:
+        return None
+    if isinstance(input_shape, str) or not all(type(size) is int for size in input_shape):
+        raise UsageError(f"input_shape is {input_shape!r}, no numbers", remedy="Use (1, 3, 224, 224), for instance.")
+    return tuple(input_shape)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a person sees: progress, plans, summaries, proofs, on stderr unless it is the result asked for."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -102,11 +102,17 @@ def _origin(origin: str) -> str:
 def _weights(result: "Conversion") -> str:
     record = result.record
     counters = sum(1 for entry in record.dropped if entry.values is not None)
-    parts = ["exact" if not record.operations else f"changed as asked ({', '.join(record.operations)})"]
+    parts = [
+        _exactness(record.read_back) if not record.operations else f"changed as asked ({', '.join(record.operations)})"
+    ]
     parts.append("read back bit for bit" if record.read_back == "bit-exact" else "read-back skipped (--no-check)")
     if counters:
         parts.append(f"{counted(counters, 'BatchNorm counter')} kept in the record")
     return "; ".join(parts)
+
+
+def _exactness(read_back: str) -> str:
+    return "exact" if read_back == "bit-exact" else "meant to be exact"
 
 
 def _show(console: "Console", table: "Table") -> None:
@@ -228,17 +234,29 @@ def show_inspection(found: "Inspection") -> None:
         rows.add_row("", f"from {escape(network['traits_from'])}")
     else:
         rows.add_row("network", escape(found.reason))
+    graph = [f"{key} {found.metadata[key]}" for key in ("opset", "producer", "input_shape") if found.metadata.get(key)]
+    if found.container in ("onnx", "mindir") and graph:
+        rows.add_row("graph", escape(", ".join(graph)))
     record = found.record
     if record:
         rows.add_row(
             "record",
-            escape(f"{record.get('address') or 'a file'}, {record.get('origin', '')}, by {record.get('tool', '')}"),
+            escape(", ".join(filter(None, (_origin_told(record), f"by {record.get('tool', '')}")))),
         )
         for item in record.get("sources", []):
             rows.add_row("source", escape(f"{item.get('name')}  sha256 {item.get('sha256', '')[:16] or '(none)'}…"))
     _show(console, rows)
     _print_findings(console, "note", list(found.notices), "yellow")
     _print_findings(console, "problem", list(found.problems), "bold red")
+
+
+def _origin_told(record: Mapping[str, Any]) -> str:
+    """Where weights come from: an address and how it was had, else the first file of the chain."""
+    address, origin = record.get("address"), record.get("origin", "")
+    if address:
+        return f"{address}, {origin}"
+    first = next((str(item.get("name")) for item in record.get("sources", [])), "a file")
+    return first if origin == "file" else f"{first}, {origin}"
 
 
 def show_card(found: "CardInspection") -> None:
@@ -272,7 +290,7 @@ def show_repository(found: "RepositoryInspection") -> None:
         "id": config.id, **{key: value for key, value in config.as_dict()["meta"].items() if key != "name"},
         **{key: value for key, value in config.as_dict()["model"].items() if key != "io"},
         "publication": ", ".join(str(publication[key]) for key in ("title", "authors", "year") if publication.get(key)),
-        "network": said.architecture or "none of ours", "docker": said.init.docker_id, "license": said.licence,
+        "names": said.architecture or "no network of ours", "docker": said.init.docker_id, "license": said.licence,
         "classes": f"{len(said.labels)} names, {said.labels[0]} to {said.labels[-1]}" if said.labels else "",
         **config.unknown,
     }  # fmt: skip

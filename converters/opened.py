@@ -22,6 +22,9 @@ from .record import NOTHING_CARRIED, Carried, carried, read_sidecar
 from .sources import Source
 from .tensors import Checkpoint, TensorRef
 
+# What is recorded of BatchNorms that got statistics.
+CALIBRATED = "BatchNorm statistics calibrated"
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:

@@ -20,6 +20,7 @@ _DEFAULT_DIALECT = {"ckpt": "mindcv", "pth": "timm", "safetensors": "timm", "onn
 _FRAMEWORK = {"ckpt": "mindspore", "pth": "torch", "mindir": "mindspore"}
 DTYPES = ("float16", "bfloat16", "float32")
 _GRAPH = "Use --to onnx, or leave it out."
+_SHAPE = "Use --to onnx or mindir, or leave it out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ def parse_target(text: str, form: Form = _PLAIN) -> Target:
         raise UsageError(f"cannot cast to {form.dtype!r}", remedy=did_you_mean(form.dtype, DTYPES))
     for option, given in {"--opset": form.opset, "--fold-bn": form.fold_bn, "--input-shape": form.input_shape}.items():
         if given and not found.holds_graph:
-            raise UsageError(f"{option} is for files that hold the graph, {found.title} holds weights", remedy=_GRAPH)
+            remedy = _SHAPE if option == "--input-shape" else _GRAPH
+            raise UsageError(f"{option} is for files that hold the graph, {found.title} holds weights", remedy=remedy)
         if given and found.exported_by and option != "--input-shape":
             raise UsageError(f"{option} is for ONNX, {found.title} is what MindSpore exports", remedy=_GRAPH)
     if form.model_url and part_of is None:
@@ -118,9 +120,9 @@ def _check_model_url(url: str) -> None:
 
 
 def _check_opset(opset: int | None) -> None:
-    if opset is not None and opset not in IR_VERSIONS:
+    if opset is not None and (type(opset) is not int or opset not in IR_VERSIONS):
         first, *_, last = IR_VERSIONS
-        raise UsageError(f"ONNX opset {opset} is not written", remedy=f"Use --opset {first} to {last}.")
+        raise UsageError(f"ONNX opset {opset!r} is not written", remedy=f"Use a whole number from {first} to {last}.")
 
 
 def _check_input_shape(shape: tuple[int, ...] | None) -> None:

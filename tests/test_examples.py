@@ -46,6 +46,16 @@ def test_proof(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_foreign_onnx(tmp_path: Path) -> None:
+    said = run("foreign_onnx.py", str(tmp_path))
+    assert "exported.onnx: resnet18, 1000 classes" in said
+    assert "20 BatchNorms were folded into convolutions" in said
+    assert "statistics of 16 drawn pictures" in said
+    assert "the target is as near to float64 as the source" in said
+    assert (tmp_path / "training.pth").is_file()
+
+
+@pytest.mark.slow
 def test_demo() -> None:
     said = run("demo.py")
     assert "PASS" in said

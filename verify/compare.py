@@ -131,7 +131,7 @@ def _decide(source_error: npt.NDArray[np.float64], ratio: float) -> tuple[Verdic
         return (
             Verdict.WARN,
             f"the target is {ratio:.2f} times as far from float64 as the source:"
-            f" more than usual, below the limit of {FAIL_ABOVE:g}",
+            f" more than usual, below the limit of {FAIL_ABOVE:g} (seen with very small or untrained networks)",
         )
     return Verdict.PASS, f"the target is as near to float64 as the source ({ratio:.2f} times its distance)"
 

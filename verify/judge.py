@@ -52,8 +52,9 @@ def judge(
         if "emulated source" in logits:
             comparisons.append(_source_itself(label, yardstick, logits))
     verdict = worst([weights.verdict, *(item.verdict for item in comparisons)])
-    deciding = next((item.reason for item in comparisons if item.verdict is verdict), weights.reason)
-    reason = weights.reason if weights.verdict is Verdict.FAIL else deciding
+    deciding = max((item for item in comparisons if item.verdict is verdict), key=_excess, default=None)
+    told = deciding.reason if deciding is not None else weights.reason
+    reason = weights.reason if weights.verdict is Verdict.FAIL else told
     notices = list(_misread(source, target, runs))
     if notices:
         verdict, reason = Verdict.FAIL, notices[0]
@@ -129,6 +130,11 @@ def _library_notice(target: Opened, side: Side, difference: float, label: str) -
         f" (relative L2 at {label}): it has {traits}"
         f" → use mshub_convert.{loader}, which builds the network with the weights' traits"
     )
+
+
+def _excess(comparison: Comparison) -> float:
+    """By how much the target is worse than the source there; what cannot be told goes first."""
+    return comparison.ratio if comparison.ratio == comparison.ratio else float("inf")
 
 
 def _run_facts(outcome: Outcome) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..converters.opened import Opened
+from ..converters.opened import CALIBRATED, Opened
 from ..converters.plan import Finding, Plan, make_plan
 from ..converters.readback import compare_tensors
 from ..converters.tensors import FLOATS, TensorRef
@@ -48,7 +48,7 @@ def compare_weights(source: Opened, target: Opened) -> Weights:
     if differing:
         verb = "differs" if len(differing) == 1 else "differ"
         found = Finding("differing", f"{counted(len(differing), 'tensor')} {verb} from the source", differing)
-        return Weights(Verdict.FAIL, found.line, len(plan.steps), differing)
+        return Weights(Verdict.FAIL, found.line + _otherwise_asked(source, target), len(plan.steps), differing)
     if non_finite:
         return Weights(Verdict.FAIL, Finding("", "NaN or Inf", non_finite).line, len(plan.steps), non_finite)
     how = f"equal to the source rounded to {rounded}" if rounded else "bit for bit those of the source"
@@ -73,6 +73,12 @@ def _planned(source: Opened, target: Opened, dtype: str | None) -> tuple[Plan, d
     expected = make_plan(source.tensors, source.found, names, carried=source.carried, dtype=dtype, folds=folds(theirs))
     actual = make_plan(target.tensors, target.found, names, carried=target.carried, folds=folds(own))
     return expected, {step.target.spec.name: step.target for step in actual.steps}
+
+
+def _otherwise_asked(source: Opened, target: Opened) -> str:
+    """How the target was made from such a source, where its record knows and the source was not read so."""
+    done = set(target.carried.texts("operations")) - {*source.operations, *source.carried.texts("operations")}
+    return "; the target's record says: made with --bn calibrated" if CALIBRATED in done else ""
 
 
 def _own_problems(target: Opened) -> tuple[Finding, ...]:

@@ -15,6 +15,9 @@ from .parse import parse
 VARIABLE = "MSHUB_CONVERT_CARDS"
 _SHORT = 2  # parts of a UID that name a card well enough to look for it: 1.9/resnet50_cifar10
 
+# Where a clone of the hub has its cards: there a file's path says its UID.
+_HUB_FOLDER = "/mshub_res/assets/"
+
 # Downloads a text file: its address → a path.
 Fetch = Callable[[str], Path]
 
@@ -34,7 +37,8 @@ def locate(text: str, fetch: Fetch) -> Card:
     """The card that a UID, an address or a path means; ``fetch`` is called where it has to come from the web."""
     path = Path(text)
     if not addresses.is_url(text) and path.is_file():
-        place = addresses.read(path.absolute().as_posix())  # none for a file outside the hub's folders
+        full = path.absolute().as_posix()
+        place = addresses.read(full) if _HUB_FOLDER in full else None
         return parse(_read(path), where=str(path), uid=place.uid if place else "")
     found = _address(text)
     home = os.environ.get(VARIABLE, "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...mappings.architectures import Architecture, architecture, infer
+from ...mappings.architectures import Architecture, architecture, infer, known
 from ...mappings.chains import Chain, NestingError, chain
 from ...mappings.graph import Graph, Module, Parameter
 from ...mappings.names import collapse, counted, listed
@@ -52,7 +52,8 @@ def recover(graph: ForeignGraph, *, norm_eps: float | None = None) -> Recovered:
     try:
         found = Matcher({**shapes, **parameters}, simple.told).match(chain(ours), theirs)
     except ForeignGraphError as error:
-        remedy = error.remedy or _NEAREST.format(network.name)
+        # What was made of a foreign graph may have a name that nobody knows.
+        remedy = error.remedy or (_NEAREST.format(network.name) if network.name in known() else "")
         raise ForeignGraphError(f"it is none of our networks: {error.message}", remedy=remedy) from None
     return _Assembly(graph, simple, network, traits, found).recovered()
 

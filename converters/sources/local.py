@@ -21,7 +21,7 @@ def resolve(address: str, request: Request) -> Source:
             remedy="Leave out --weights and --init, or give a model such as timm:resnext50_32x4d.",
         )
     if not path.exists():
-        remedy = "Check the path; models are written timm:NAME or torchvision:NAME."
+        remedy = "Check the path; models are written timm:NAME, mshub:UID and so on: see `mshub-convert list`."
         if address in known():
             remedy = f"Did you mean timm:{address} or torchvision:{address}?"
         raise EnvironmentError_(f"no file {address}", remedy=remedy)

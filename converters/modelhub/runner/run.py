@@ -13,7 +13,10 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=5, help="how many classes to print")
     parser.add_argument("--json", action="store_true", help="print a list of JSON objects")
     options = parser.parse_args()
-    found = sorted(Model().infer(options.picture), key=lambda one: -one["probability"])[: options.top]
+    try:
+        found = sorted(Model().infer(options.picture), key=lambda one: -one["probability"])[: options.top]
+    except OSError as error:  # no such file, or no picture
+        parser.exit(1, f"cannot read {options.picture}: {error}\n")
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
         return
