@@ -13,7 +13,7 @@ import click
 from mshub_convert import __version__
 
 _EPILOG = """\b
-Exit codes: 0 done · 2 usage, or the output exists · 3 the file or the plan has problems, nothing written ·
+Exit codes: 0 done · 1 a bug · 2 usage, or the output exists · 3 the file or the plan has problems, nothing written ·
 4 verification failed or inconclusive · 5 something is missing (file, network, package) · 130 interrupted.
 """
 
@@ -339,7 +339,7 @@ def _inspect_card(card: str, *, as_json: bool, select: str | None) -> None:
 @click.argument("what", default="")
 @_json
 def list_(what: str, *, as_json: bool) -> None:
-    """List formats, dialects and architectures; with `timm:`, `torchvision:` or `mshub:`, their models."""
+    """List formats, dialects and architectures; with `timm:` or another source, its models."""
     from mshub_convert import listing, terminal
 
     found = listing.models(what) if what else listing.everything()

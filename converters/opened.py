@@ -15,7 +15,6 @@ from .codecs import open_checkpoint
 from .decided_traits import decided, traits_shown
 from .errors import PlanError, UsageError, shown
 from .findings import Finding
-from .graphs.identify import identified, recovered_from
 from .graphs.recovered import Recovered
 from .openmmlab import Said, said_by
 from .record import NOTHING_CARRIED, Carried, carried, read_sidecar
@@ -99,6 +98,8 @@ def _open(
     wanted = dialect or source.dialect
     recovered: Recovered | None = None
     if checkpoint.graph is not None:
+        from .graphs.identify import identified, recovered_from  # files of weights start faster without it
+
         earlier = _earlier_record(source, checkpoint)[0].traits
         recovered = recovered_from(checkpoint, checkpoint.graph, earlier.norm_eps if earlier else None)
         found, tensors = identified(recovered, wanted)

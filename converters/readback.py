@@ -18,7 +18,6 @@ from .codecs import open_checkpoint
 from .codecs.record_text import parse_record
 from .errors import MalformedFileError, ReadBackError
 from .graphs.foreign import ForeignGraph
-from .graphs.identify import recovered_from
 from .plan import Plan, Step
 from .record import Record
 from .sources import Progress
@@ -72,6 +71,8 @@ def read_back(file: Path, meant: Meant, progress: Progress) -> tuple[str, ...]:
 
 def _check_graph(written: Checkpoint, graph: ForeignGraph, meant: Meant) -> None:
     """See by structure alone that the network in the file is the one meant, each tensor in its place."""
+    from .graphs.identify import recovered_from  # files of weights start faster without it
+
     found = recovered_from(written, graph, meant.traits.norm_eps)
     names = {key: slot.names for key, slot in meant.plan.target.slots.items()}
     for fold in meant.folds:

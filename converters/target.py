@@ -87,7 +87,7 @@ def parse_target(text: str, form: Form = _PLAIN) -> Target:
         remedy = f"Say the container first: {own}:{container} or safetensors:{container}."
         raise UsageError(f"{container} is a dialect, not a container", remedy=remedy)
     part_of = publication(container) if container in PUBLICATIONS else None
-    found = codec(part_of.container if part_of else container)
+    found = codec(part_of.container) if part_of else codec(container, also=PUBLICATIONS)
     chosen = dialect(name or _DEFAULT_DIALECT[found.name])
     needed = _FRAMEWORK.get(found.name)
     if needed and chosen.framework != needed:

@@ -100,12 +100,12 @@ def codecs() -> Mapping[str, Codec]:
     return {codec.name: codec for codec in found}
 
 
-def codec(name: str) -> Codec:
-    """The codec of a container, by its name or a suffix such as ``.pt``."""
+def codec(name: str, *, also: Sequence[str] = ()) -> Codec:
+    """The codec of a container, by its name or a suffix such as ``.pt``; ``also`` could have been said as well."""
     for candidate in codecs().values():
         if name == candidate.name or f".{name.removeprefix('.')}" in candidate.suffixes:
             return candidate
-    raise UsageError(f"unknown container {name!r}", remedy=did_you_mean(name, codecs()))
+    raise UsageError(f"unknown container {name!r}", remedy=did_you_mean(name, (*codecs(), *also)))
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

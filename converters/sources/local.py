@@ -5,7 +5,7 @@ from pathlib import Path
 from ...mappings.architectures import known
 from ..codecs import codecs
 from ..errors import EnvironmentError_, UsageError
-from . import Origin, Request, Source, modelhub, resolver
+from . import Origin, Request, Source, resolver
 
 
 def resolve(address: str, request: Request) -> Source:
@@ -14,6 +14,8 @@ def resolve(address: str, request: Request) -> Source:
         return resolver("mshub").resolve(address, request)
     path = Path(address)
     if path.is_dir():
+        from . import modelhub  # only here: most sources are files, and start faster without it
+
         return modelhub.from_folder(path, request)
     if request.weights or request.init:
         raise UsageError(
