@@ -14,7 +14,10 @@ from mshub_convert.converters.sources import Origin, Source
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a file holds. ``network`` is empty for a file that is none of our networks; then ``reason`` says why."""
+    """What a file holds; ``nbytes`` counts the files beside it that it keeps tensors in.
+
+    ``network`` is empty for a file that is none of our networks; then ``reason`` says why.
+    """
 
     path: Path
     container: str
@@ -48,8 +51,9 @@ def inspect(file: str | Path, *, select: str | None = None) -> Inspection:
             dtypes[ref.spec.dtype] = dtypes.get(ref.spec.dtype, 0) + 1
         record = checkpoint.record or read_sidecar(path)[0] or {}
         network, reason, problems, notices = _network(path, select)
+        nbytes = sum(held.size for held in checkpoint.files)
         return Inspection(
-            path, checkpoint.container, path.stat().st_size, len(checkpoint.tensors), dtypes, network, reason, problems,
+            path, checkpoint.container, nbytes, len(checkpoint.tensors), dtypes, network, reason, problems,
             notices or checkpoint.notes, dict(record), dict(checkpoint.metadata), checkpoint.shapes,
         )  # fmt: skip
 

@@ -177,6 +177,7 @@ def test_tensors_that_are_too_many_go_into_a_file_beside(written: Callable[..., 
     with open_checkpoint(back) as result:
         held = initializers(path)
         assert all(held[name].tobytes() == result.tensors[name].read().tobytes() for name in held)
+    assert mc.inspect(path).nbytes == path.stat().st_size + data.stat().st_size
     output = (tmp_path / "net.onnx.mshub.json").read_text()
     assert sha256(path) in output
     assert sha256(data) in output
