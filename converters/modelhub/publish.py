@@ -57,7 +57,7 @@ class ModelhubRepository:
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
-        return (*assumed, *_unknown(names, legal))
+        return (*assumed, *_unknown(names, legal, said))
 
 
 def _runner(name: str) -> str:
@@ -114,7 +114,7 @@ def _licence(published: Published) -> str:
     return licence.text_of(name if isinstance(name, str) else "", _origin(published))
 
 
-def _unknown(names: tuple[str, ...], legal: str) -> tuple[Finding, ...]:
+def _unknown(names: tuple[str, ...], legal: str, said: Config) -> tuple[Finding, ...]:
     """What a person should fill in."""
     found = []
     if labels.indices(names):
@@ -123,6 +123,9 @@ def _unknown(names: tuple[str, ...], legal: str) -> tuple[Finding, ...]:
     if licence.identify(legal) == licence.UNSTATED:
         fact = f"the licence of the weights is not stated, and {licence.PATH} says so"
         found.append(Finding("licence", fact, (), "Ask the authors of the weights before you publish them."))
+    if said.lacks:
+        fact = f"{config.PATH} has nothing for {', '.join(said.lacks)}, which modelhub's schema requires"
+        found.append(Finding("config", fact, (), "Fill them in before you publish it."))
     return tuple(found)
 
 

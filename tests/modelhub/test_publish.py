@@ -93,7 +93,7 @@ def test_what_was_stated_reads_back(tmp_path: Path) -> None:
 
 def test_what_was_not_stated_is_said(tmp_path: Path) -> None:
     found, codes = written(tmp_path, {})
-    assert codes == ("preprocessing", "labels", "licence")
+    assert codes == ("preprocessing", "labels", "licence", "config")
     assert found.licence == "unstated"
     assert "unstated" in (tmp_path / "contrib_src/license/model").read_text()
     assert labels.indices(found.labels)
