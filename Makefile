@@ -18,7 +18,7 @@ demo: $(VENV)/ready  ## Convert, load in MindSpore, verify; offline.
 	$(BIN)/python examples/demo.py
 
 test: lint types $(VENV)/ready  ## All that CI runs.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --durations=15
 
 quick: $(VENV)/ready  ## The tests that run no framework.
 	$(BIN)/python -m pytest -q -m "not slow"

@@ -172,7 +172,7 @@ def test_a_file_that_is_another_network(opened: Open, weights_file: Callable[...
 def test_a_file_that_keeps_the_promise_but_for_the_classes(opened: Open, weights_file: Callable[..., Path]) -> None:
     network = architecture("resnext50_32x4d", classes=7)
     path = weights_file(network, name="seven.safetensors")
-    source = Source("timm:resnext50_32x4d", path, "x", Origin("pretrained"), "resnext50_32x4d", "timm")
+    source = Source("timm:resnext50_32x4d", path, "x", Origin("file"), "resnext50_32x4d", "timm")
     assert opened(source).problems == ()
 
 
