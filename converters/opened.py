@@ -96,18 +96,18 @@ def _open(
 ) -> Opened:
     selected, tensors, prefix = _select(checkpoint, select)
     wanted = dialect or source.dialect
+    kept, complaints = _earlier_record(source, checkpoint)
     recovered: Recovered | None = None
     if checkpoint.graph is not None:
         from .graphs.identify import identified, recovered_from  # files of weights start faster without it
 
-        earlier = _earlier_record(source, checkpoint)[0].traits
-        recovered = recovered_from(checkpoint, checkpoint.graph, earlier.norm_eps if earlier else None)
+        norm_eps = kept.traits.norm_eps if kept.traits is not None else None
+        recovered = recovered_from(checkpoint, checkpoint.graph, norm_eps)
         found, tensors = identified(recovered, wanted)
     else:
         found = _identified(source, tensors, wanted, prefix)
     source, retrained = _without_facts_of_others(source, found)
     source, contradicted = as_it_is(source, found)
-    kept, complaints = _earlier_record(source, checkpoint)
     stated = _stated(source, checkpoint, found, known=overrides if kept.traits is None else Traits().as_dict())
     source = replace(source, facts={**source.facts, "training": stated.facts}) if stated.facts else source
     notices = [Finding("source", text) for text in source.notices]

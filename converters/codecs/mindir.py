@@ -13,8 +13,9 @@ from . import Described, EmbeddedRecord
 from .mindir_parse import Model, parse
 from .mindir_tensors import read_parameters
 from .mindir_traits import Structure
-from .mindir_write import DATA_SUFFIX, RECORD_KEY, data_pieces, is_external, model_pieces
+from .mindir_write import data_pieces, is_external, model_pieces
 from .onnx_tensors import ExternalFiles
+from .pieces import DATA_SUFFIX, RECORD_KEY
 from .protobuf import BYTES, Reader, WireFault
 from .record_text import parse_record
 

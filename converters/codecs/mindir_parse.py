@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..tensors import MappedFile
-from .protobuf import BYTES, I32, I64, Reader, WireFault, signed
+from .protobuf import I32, I64, Reader, WireFault, signed
 
 Value = int | float | str | tuple[int, ...]
 
@@ -69,7 +69,7 @@ def parse(file: MappedFile) -> Model:
                 name, op, attributes = _primitive(reader.message())
                 work.primitives[name] = op, attributes
             case 14, 2:
-                key, value = _entry(reader.message())
+                key, value = reader.message().entry()
                 model.user_info[key] = value
             case _, wire:
                 reader.skip(wire)
@@ -94,7 +94,7 @@ def _graph(graph: Reader, model: Model, work: _Work) -> None:
             case 3, 2:
                 model.parameters.append(graph.message())
             case 5, 2:
-                model.inputs += [_dims(port) for number, port in messages(graph.message()) if number == 2]
+                model.inputs += [_dims(port) for number, port in graph.message().messages() if number == 2]
             case 10, 2:
                 raise WireFault("it has a MapParameter (hash table), which no target can hold")
             case _, wire:
@@ -105,14 +105,14 @@ def _node(message: Reader) -> tuple[str, Operator]:
     inputs: list[str] = []
     op = output = ""
     attributes: dict[str, Value] = {}
-    for number, part in messages(message):
+    for number, part in message.messages():
         match number:
             case 1:
-                inputs.append(_text(part))
+                inputs.append(part.whole_text())
             case 2:
-                output = _text(part)
+                output = part.whole_text()
             case 4:
-                op = _text(part)
+                op = part.whole_text()
             case 5:
                 name, value = _attribute(part)
                 attributes[name] = value
@@ -123,12 +123,12 @@ def _node(message: Reader) -> tuple[str, Operator]:
 def _primitive(message: Reader) -> tuple[str, str, dict[str, Value]]:
     name = op = ""
     attributes: dict[str, Value] = {}
-    for number, part in messages(message):
+    for number, part in message.messages():
         match number:
             case 1:
-                name = _text(part)
+                name = part.whole_text()
             case 2:
-                op = _text(part)
+                op = part.whole_text()
             case 3:
                 key, value = _attribute(part)
                 attributes[key] = value
@@ -192,32 +192,6 @@ def _dims(tensor: Reader) -> tuple[int, ...]:
         if len(dims) > _DIMS_LIMIT:
             raise WireFault(f"an input has more than {_DIMS_LIMIT} dimensions")
     return tuple(dims)
-
-
-def _entry(message: Reader) -> tuple[str, str]:
-    """An entry of a map of texts."""
-    texts = {1: "", 2: ""}
-    for number, part in messages(message):
-        if number in texts:
-            texts[number] = _text(part)
-    return texts[1], texts[2]
-
-
-def messages(reader: Reader) -> Iterator[tuple[int, Reader]]:
-    """The length-delimited fields of a message; others are skipped."""
-    while reader.more:
-        number, wire = reader.key()
-        if wire == BYTES:
-            yield number, reader.message()
-        else:
-            reader.skip(wire)
-
-
-def _text(span: Reader) -> str:
-    try:
-        return bytes(span.view[span.position : span.end]).decode()
-    except UnicodeDecodeError:
-        raise WireFault(f"the text at byte {span.position} is not UTF-8") from None
 
 
 def _float(reader: Reader, wire: int, dtype: str) -> float:

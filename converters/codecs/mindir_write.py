@@ -7,17 +7,14 @@ needs little memory, and equal conversions give equal bytes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..splice import Deferred, Literal, Piece
+from ..splice import Literal, Piece
 from ..tensors import TensorRef
 from . import EmbeddedRecord
-from .mindir_parse import messages
 from .mindir_tensors import DATA_ALIGNMENT, DATA_HEADER
 from .mindir_traits import parameter_name
-from .pieces import tensor_piece
-from .protobuf import BYTES, VARINT, Reader, delimited, key, varint
+from .pieces import DATA_SUFFIX, record_entry, tensor_piece
+from .protobuf import BYTES, Reader, delimited, key, number_field, varint
 
-RECORD_KEY = "mshub_convert.record"
-DATA_SUFFIX = ".data"
 # Where MindSpore itself begins to keep tensors beside the model; a protobuf message ends at 2 GiB.
 LIMIT = 1 << 30
 
@@ -40,10 +37,7 @@ def model_pieces(exported: bytes, tensors: Sequence[TensorRef], record: Embedded
         graph = _graph_pieces(reader.message(), {ref.spec.name: ref for ref in tensors}, places, file + DATA_SUFFIX)
         length = sum(piece.length for piece in graph)
         pieces += [Literal(key(_GRAPH, BYTES) + varint(length)), *graph]
-    size = len(record.draft)
-    entry = delimited(1, RECORD_KEY.encode()) + key(2, BYTES) + varint(size)
-    pieces.append(Literal(key(_USER_INFO, BYTES) + varint(len(entry) + size) + entry))
-    return [*pieces, Deferred(size, record.final)]
+    return [*pieces, *record_entry(_USER_INFO, record)]
 
 
 def is_external(tensors: Sequence[TensorRef]) -> bool:
@@ -98,8 +92,7 @@ def _graph_pieces(
         filled.add(name)
         if places:
             place = places[name]
-            data = delimited(1, location.encode()) + key(2, VARINT) + varint(place.offset)
-            data += key(3, VARINT) + varint(place.length)
+            data = delimited(1, location.encode()) + number_field(2, place.offset) + number_field(3, place.length)
             pieces.append(Literal(delimited(_PARAMETER, described + delimited(_EXTERNAL, data))))
         else:
             nbytes = tensors[name].spec.nbytes
@@ -125,10 +118,5 @@ def _merged(pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def _name(described: bytes) -> str:
-    view = memoryview(described)
-    names = [
-        bytes(view[part.position : part.end]).decode()
-        for number, part in messages(Reader(view, 0, len(view)))
-        if number == _NAME
-    ]
-    return parameter_name("".join(names))
+    fields = Reader(memoryview(described), 0, len(described)).messages()
+    return parameter_name("".join(part.whole_text() for number, part in fields if number == _NAME))

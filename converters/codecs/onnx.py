@@ -12,7 +12,8 @@ from ..tensors import Checkpoint, MappedFile, TensorRef
 from . import Described, EmbeddedRecord
 from .onnx_parse import Parser
 from .onnx_tensors import ExternalFiles
-from .onnx_write import DATA_SUFFIX, RECORD_KEY, data_pieces, is_external, model_pieces
+from .onnx_write import data_pieces, is_external, model_pieces
+from .pieces import DATA_SUFFIX, RECORD_KEY
 from .protobuf import BYTES, VARINT, Reader, WireFault
 from .record_text import parse_record
 

@@ -4,12 +4,11 @@ Source: onnx/onnx.proto (field numbers) and docs/IR.md.
 """
 
 import struct
-from collections.abc import Iterator
 
 from ..graphs.foreign import ForeignGraph, ForeignNode, Port, Value
 from ..tensors import MappedFile, TensorRef
-from .onnx_tensors import NUMBERS, ExternalFiles, read_entry, read_tensor
-from .protobuf import BYTES, I32, VARINT, Reader, WireFault, signed
+from .onnx_tensors import NUMBERS, ExternalFiles, read_tensor
+from .protobuf import I32, VARINT, Reader, WireFault, signed
 
 _STANDARD = ("", "ai.onnx")
 
@@ -27,25 +26,22 @@ class Parser:
         self.constants: dict[str, TensorRef] = {}
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
-        self.functions: list[str] = []
 
     def parse(self) -> ForeignGraph:
         """The graph of the whole file; raises WireFault where it is none."""
         graphs = 0
-        for number, message in _messages(Reader(self.file.view, 0, self.file.size)):
+        for number, message in Reader(self.file.view, 0, self.file.size).messages():
             match number:
                 case 2:
-                    self.producer = _text(message)
+                    self.producer = message.whole_text()
                 case 7:
                     graphs += 1
                     self._graph(message)
                 case 8:
                     self._opset(message)
                 case 14:
-                    key, value = read_entry(message)
+                    key, value = message.entry()
                     self.metadata[key] = value
-                case 25:
-                    self.functions.append(next((_text(part) for field, part in _messages(message) if field == 1), ""))
         if graphs != 1:
             raise WireFault(f"it holds {graphs} graphs")
         inputs = tuple(port for port in self.inputs if port.name not in self.constants)
@@ -67,7 +63,7 @@ class Parser:
             self.opset = version
 
     def _graph(self, graph: Reader) -> None:
-        for number, message in _messages(graph):
+        for number, message in graph.messages():
             match number:
                 case 1:
                     self.nodes.append(self._node(message))
@@ -86,9 +82,9 @@ class Parser:
     def _node(self, message: Reader) -> ForeignNode:
         texts: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: [], 7: []}
         attributes: dict[str, Value] = {}
-        for number, part in _messages(message):
+        for number, part in message.messages():
             if number in texts:
-                texts[number].append(_text(part))
+                texts[number].append(part.whole_text())
             elif number == 5:
                 name, value = self._attribute(part)
                 attributes[name] = value
@@ -113,7 +109,7 @@ class Parser:
                 case 3, 0:
                     value = signed(message.varint())
                 case 4, 2:
-                    value = _text(message.message(), errors="replace")
+                    value = message.message().whole_text(errors="replace")
                 case 5, 2:
                     value = read_tensor(self.file, message.message(), self.external)
                 case 7, 5:
@@ -129,7 +125,7 @@ class Parser:
                     while packed.more:
                         numbers.append(signed(packed.varint()))
                 case 9, 2:
-                    strings.append(_text(message.message(), errors="replace"))
+                    strings.append(message.message().whole_text(errors="replace"))
                 case 20, 0:
                     # The kind tells an empty list from nothing.
                     value = () if (kind := message.varint()) in (6, 7, 8) and value is None else value
@@ -142,23 +138,6 @@ class Parser:
         return name, 0 if value is None else value
 
 
-def _messages(reader: Reader) -> Iterator[tuple[int, Reader]]:
-    """The length-delimited fields of a message; others are skipped."""
-    while reader.more:
-        number, wire = reader.key()
-        if wire == BYTES:
-            yield number, reader.message()
-        else:
-            reader.skip(wire)
-
-
-def _text(span: Reader, errors: str = "strict") -> str:
-    try:
-        return bytes(span.view[span.position : span.end]).decode(errors=errors)
-    except UnicodeDecodeError:
-        raise WireFault(f"the text at byte {span.position} is not UTF-8") from None
-
-
 def _float(reader: Reader) -> float:
     start = reader.position
     reader.skip(I32)
@@ -168,11 +147,11 @@ def _float(reader: Reader) -> float:
 def _port(message: Reader) -> Port:
     """A ``ValueInfoProto`` of a tensor."""
     name, dtype, dims = "", "", None
-    for number, part in _messages(message):
+    for number, part in message.messages():
         if number == 1:
-            name = _text(part)
+            name = part.whole_text()
         elif number == 2:
-            for kind, tensor in _messages(part):
+            for kind, tensor in part.messages():
                 if kind == 1:
                     dtype, dims = _tensor_type(tensor)
     return Port(name, dtype, dims)
@@ -185,7 +164,7 @@ def _tensor_type(message: Reader) -> tuple[str, tuple[int | None, ...] | None]:
             case 1, 0:
                 dtype = NUMBERS.get(message.varint(), "")
             case 2, 2:
-                dims = tuple(_dim(dim) for number, dim in _messages(message.message()) if number == 1)
+                dims = tuple(_dim(dim) for number, dim in message.message().messages() if number == 1)
             case _, wire:
                 message.skip(wire)
     return dtype, dims

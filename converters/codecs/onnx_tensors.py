@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import EnvironmentError_, MalformedFileError
 from ..tensors import DTYPES, Array, Extent, FilesBeside, MappedFile, TensorRef, TensorSpec, is_possible_shape
-from .protobuf import BYTES, I32, Reader, WireFault, signed
+from .protobuf import I32, Reader, WireFault, signed
 
 # Number of the data type → our name of the dtype.
 NUMBERS = {
@@ -21,7 +21,7 @@ NUMBERS = {
 }  # fmt: skip
 DTYPE_NUMBERS = {name: number for number, name in NUMBERS.items()}
 
-_FLOAT, _INT32, _STRING, _INT64, _RAW, _DOUBLE, _UINT64 = 4, 5, 6, 7, 9, 10, 11
+_FLOAT, _INT32, _INT64, _RAW, _DOUBLE, _UINT64 = 4, 5, 7, 9, 10, 11
 _PACKED = (_FLOAT, _DOUBLE)
 _VARINTS = (_INT32, _INT64, _UINT64)
 # Dtypes whose values stand in int32_data; of floats the bits do.
@@ -121,7 +121,7 @@ def _fields(message: Reader) -> _Fields:
             case 8, 2:
                 found.name = message.text()
             case 13, 2:
-                key, value = read_entry(message.message())
+                key, value = message.message().entry()
                 found.location[key] = value
             case 14, 0:
                 found.external = message.varint() == _EXTERNAL
@@ -141,18 +141,6 @@ def _fields(message: Reader) -> _Fields:
         if len(found.dims) > 64:
             raise WireFault(f"{found.name or 'a tensor'} has more than 64 dimensions")
     return found
-
-
-def read_entry(message: Reader) -> tuple[str, str]:
-    """A ``StringStringEntryProto``."""
-    texts = {1: "", 2: ""}
-    while message.more:
-        number, wire = message.key()
-        if number in texts and wire == BYTES:
-            texts[number] = message.text()
-        else:
-            message.skip(wire)
-    return texts[1], texts[2]
 
 
 def _external(fields: _Fields, external: ExternalFiles, nbytes: int) -> tuple[Extent, ...]:

@@ -8,31 +8,30 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from ...mappings.graph import Attribute
-from ..splice import Deferred, Literal, Piece
+from ..splice import Literal, Piece
 from ..tensors import TensorRef, TensorSpec
 from . import Described, EmbeddedRecord
 from .onnx_tensors import DTYPE_NUMBERS
-from .pieces import tensor_piece
-from .protobuf import BYTES, I32, VARINT, delimited, key, varint
+from .pieces import DATA_SUFFIX, record_entry, tensor_piece
+from .protobuf import BYTES, I32, delimited, key, number_field, varint
 
 # opset → the IR version that came with it.
 IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 DEFAULT_OPSET = 13
-RECORD_KEY = "mshub_convert.record"
 INPUT, OUTPUT = "input", "logits"
 # A protobuf message ends at 2 GiB; what is around the tensors is far below a tenth of this margin.
 LIMIT = (1 << 31) - (16 << 20)
-DATA_SUFFIX = ".data"
 _DATA_ALIGNMENT = 4096  # so that a runtime can map each tensor
 
 _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7
 _EXTERNAL = 1
+_METADATA = 14
 
 
 def model_pieces(tensors: Sequence[TensorRef], record: EmbeddedRecord, network: Described) -> list[Piece]:
     """The pieces of the model file; tensors beyond 2 GB are only pointed to."""
     external = is_external(tensors)
-    offsets = data_offsets(tensors)
+    offsets = data_offsets(tensors) if external else {}
     initializers: list[Piece] = []
     for ref in tensors:
         spec = ref.spec
@@ -48,15 +47,15 @@ def model_pieces(tensors: Sequence[TensorRef], record: EmbeddedRecord, network: 
     ports = delimited(11, _port(INPUT, sizes)) + delimited(12, _port(OUTPUT, (sizes[0], classes)))
     length = len(nodes) + len(name) + sum(piece.length for piece in initializers) + len(ports)
     producer, _, version = network.tool.partition(" ")
-    head = _number(1, IR_VERSIONS[network.opset]) + delimited(2, producer.encode()) + delimited(3, version.encode())
-    opset = delimited(8, delimited(1, b"") + _number(2, network.opset))
-    size = len(record.draft)
-    entry = delimited(1, RECORD_KEY.encode()) + key(2, BYTES) + varint(size)
+    head = (
+        number_field(1, IR_VERSIONS[network.opset]) + delimited(2, producer.encode()) + delimited(3, version.encode())
+    )
+    opset = delimited(8, delimited(1, b"") + number_field(2, network.opset))
     return [
         Literal(head + key(7, BYTES) + varint(length) + nodes + name),
         *initializers,
-        Literal(ports + opset + key(14, BYTES) + varint(len(entry) + size) + entry),
-        Deferred(size, record.final),
+        Literal(ports + opset),
+        *record_entry(_METADATA, record),
     ]
 
 
@@ -69,10 +68,11 @@ def data_pieces(tensors: Sequence[TensorRef]) -> list[Piece]:
     """The file of external data: every tensor at a multiple of the page size."""
     pieces: list[Piece] = []
     position = 0
-    for ref in tensors:
-        gap = -position % _DATA_ALIGNMENT
-        pieces += [*([Literal(bytes(gap))] if gap else []), tensor_piece(ref)]
-        position += gap + ref.spec.nbytes
+    for ref, offset in zip(tensors, data_offsets(tensors).values(), strict=True):
+        if offset > position:
+            pieces.append(Literal(bytes(offset - position)))
+        pieces.append(tensor_piece(ref))
+        position = offset + ref.spec.nbytes
     return pieces
 
 
@@ -118,25 +118,26 @@ def _nodes(network: Described, *, half: bool) -> list[bytes]:
 
 def node_names(network: Described) -> dict[str, str]:
     """What each node is called: as its layer in the dialect; what has no layer, under the name of its block."""
-    modules = {module.path: module for module in network.graph.modules}
     own: dict[str, str] = {}
     folders: dict[str, str] = {}
-    for path, module in modules.items():
+    for module in network.graph.modules:
         slot = next(
             (network.grounding.slots[p.key] for p in module.parameters if p.key in network.grounding.slots), None
         )
         if slot is None:
             continue
         layer = slot.names[0].rpartition(".")[0]
-        own[path] = layer if len(slot.names) == 1 else layer.rpartition(".")[0]
-        folders.setdefault(path.rpartition(".")[0], own[path].rpartition(".")[0])
+        own[module.path] = layer if len(slot.names) == 1 else layer.rpartition(".")[0]
+        folders.setdefault(module.path.rpartition(".")[0], own[module.path].rpartition(".")[0])
     names: dict[str, str] = {}
+    taken = {INPUT, OUTPUT}
     for node in network.graph.nodes:
         folder, _, last = node.name.rpartition(".")
         inside = folders.get(folder) if folder.startswith("stages.") else None
         wanted = own.get(node.name) or (f"{inside}.{last}" if inside else node.name)
         # A dialect may call a layer as another node is called; then that one keeps our name.
-        names[node.name] = wanted if wanted not in {*names.values(), INPUT, OUTPUT} else f"{node.name}:{node.op}"
+        names[node.name] = wanted if wanted not in taken else f"{node.name}:{node.op}"
+        taken.add(names[node.name])
     return names
 
 
@@ -150,12 +151,12 @@ def _node(op: str, name: str, inputs: Sequence[str], output: str, attributes: Ma
 def _attribute(name: str, value: Attribute) -> bytes:
     start = delimited(1, name.encode())
     if isinstance(value, tuple):
-        return start + b"".join(_number(8, item) for item in value) + _number(20, _INTS)
+        return start + b"".join(number_field(8, item) for item in value) + number_field(20, _INTS)
     if isinstance(value, str):
-        return start + delimited(4, value.encode()) + _number(20, _STRING)
+        return start + delimited(4, value.encode()) + number_field(20, _STRING)
     if isinstance(value, float):
-        return start + key(2, I32) + struct.pack("<f", value) + _number(20, _FLOAT)
-    return start + _number(3, value) + _number(20, _INT)
+        return start + key(2, I32) + struct.pack("<f", value) + number_field(20, _FLOAT)
+    return start + number_field(3, value) + number_field(20, _INT)
 
 
 def _initializer_head(spec: TensorSpec) -> bytes:
@@ -167,22 +168,18 @@ def _initializer_head(spec: TensorSpec) -> bytes:
 def _external_initializer(spec: TensorSpec, location: str, offset: int) -> bytes:
     entries = (("location", location), ("offset", str(offset)), ("length", str(spec.nbytes)))
     told = b"".join(delimited(13, delimited(1, k.encode()) + delimited(2, v.encode())) for k, v in entries)
-    return delimited(5, _described_tensor(spec) + told + _number(14, _EXTERNAL))
+    return delimited(5, _described_tensor(spec) + told + number_field(14, _EXTERNAL))
 
 
 def _described_tensor(spec: TensorSpec) -> bytes:
-    dims = b"".join(_number(1, size) for size in spec.shape)
-    return dims + _number(2, DTYPE_NUMBERS[spec.dtype]) + delimited(8, spec.name.encode())
+    dims = b"".join(number_field(1, size) for size in spec.shape)
+    return dims + number_field(2, DTYPE_NUMBERS[spec.dtype]) + delimited(8, spec.name.encode())
 
 
 def _port(name: str, sizes: Sequence[int | str]) -> bytes:
     """A ``ValueInfoProto`` of float32; dimensions with a name are dynamic."""
     dims = b"".join(
-        delimited(1, _number(1, size) if isinstance(size, int) else delimited(2, size.encode())) for size in sizes
+        delimited(1, number_field(1, size) if isinstance(size, int) else delimited(2, size.encode())) for size in sizes
     )
-    tensor = _number(1, DTYPE_NUMBERS["float32"]) + delimited(2, dims)
+    tensor = number_field(1, DTYPE_NUMBERS["float32"]) + delimited(2, dims)
     return delimited(1, name.encode()) + delimited(2, delimited(1, tensor))
-
-
-def _number(field: int, value: int) -> bytes:
-    return key(field, VARINT) + varint(value)

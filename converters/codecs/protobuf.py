@@ -3,6 +3,8 @@
 Format: protobuf.dev/programming-guides/encoding.
 """
 
+from collections.abc import Iterator
+
 VARINT, I64, BYTES, I32 = 0, 1, 2, 5
 _FIXED = {I64: 8, I32: 4}
 
@@ -57,13 +59,33 @@ class Reader:
         offset, length = self.span()
         return Reader(self.view, offset, offset + length)
 
+    def messages(self) -> Iterator[tuple[int, "Reader"]]:
+        """Numbers of the length-delimited fields, and cursors over them; fields of other kinds are skipped."""
+        while self.more:
+            number, wire = self.key()
+            if wire == BYTES:
+                yield number, self.message()
+            else:
+                self.skip(wire)
+
     def text(self) -> str:
         """A field of text."""
-        offset, length = self.span()
+        return self.message().whole_text()
+
+    def whole_text(self, errors: str = "strict") -> str:
+        """All that is left, as text; ``errors`` as ``bytes.decode`` has it."""
         try:
-            return bytes(self.view[offset : offset + length]).decode()
+            return bytes(self.view[self.position : self.end]).decode(errors=errors)
         except UnicodeDecodeError:
-            raise WireFault(f"the text at byte {offset} is not UTF-8") from None
+            raise WireFault(f"the text at byte {self.position} is not UTF-8") from None
+
+    def entry(self) -> tuple[str, str]:
+        """All that is left, as an entry of a map of texts: key and value."""
+        texts = {1: "", 2: ""}
+        for number, part in self.messages():
+            if number in texts:
+                texts[number] = part.whole_text()
+        return texts[1], texts[2]
 
     def skip(self, wire: int) -> None:
         """Go behind the value of a field of this wire type."""
@@ -88,6 +110,11 @@ class Reader:
 def key(field: int, wire: int) -> bytes:
     """The key that goes before a field."""
     return varint(field << 3 | wire)
+
+
+def number_field(field: int, value: int) -> bytes:
+    """A whole field that is a number."""
+    return key(field, VARINT) + varint(value)
 
 
 def varint(number: int) -> bytes:

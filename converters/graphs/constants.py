@@ -270,5 +270,3 @@ _RULES: Mapping[str, _Rule] = {
     "Add": _arithmetic(np.add), "Sub": _arithmetic(np.subtract), "Mul": _arithmetic(np.multiply),
     "Div": _arithmetic(np.divide),
 }  # fmt: skip
-
-__all__ = ["Constants", "evaluate", "joined", "made", "number", "reshaped", "transposed"]

@@ -6,6 +6,7 @@ from itertools import permutations
 
 from ...mappings.chains import Branches, Chain
 from ...mappings.graph import Attribute, Node, Shape, ints
+from .blocks import padding_style
 from .errors import ForeignGraphError
 
 # kernel of 3, stride 2, even input: a pool with no padding that rounds up sees what SAME_UPPER does.
@@ -173,8 +174,6 @@ def _padding(node: Node) -> object:
 
 
 def _same_when_even(node: Node) -> bool:
-    from .blocks import padding_style
-
     return "auto_pad" not in node.attributes and padding_style(node) == "same"
 
 

@@ -4,13 +4,14 @@ The graph is brought into our terms, its blocks say which architecture with whic
 network's own graph is then walked beside it. Every tensor of ours is found once, and what nothing uses is listed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...mappings.architectures import Architecture, architecture, infer, known
 from ...mappings.chains import Chain, NestingError, chain
-from ...mappings.graph import Graph, Module, Parameter
+from ...mappings.graph import Graph, Module, Parameter, Shape
 from ...mappings.names import collapse, counted, listed
 from ...mappings.traits import Traits
 from ..findings import Finding
@@ -24,11 +25,6 @@ from .match import Layer, Match, Matcher
 from .recovered import Recovered
 from .simplify import Simplified, simplify
 
-_LEAVES = {
-    "Conv": ("kernel", "bias"),
-    "Gemm": ("kernel", "bias"),
-    "BatchNormalization": ("scale", "shift", "mean", "var"),
-}
 _NEAREST = "It was compared with {}, the nearest of ours; `mshub-convert list` names the networks."
 _COMMONEST = "resnet50"
 
@@ -55,7 +51,7 @@ def recover(graph: ForeignGraph, *, norm_eps: float | None = None) -> Recovered:
         # What was made of a foreign graph may have a name that nobody knows.
         remedy = error.remedy or (_NEAREST.format(network.name) if network.name in known() else "")
         raise ForeignGraphError(f"it is none of our networks: {error.message}", remedy=remedy) from None
-    return _Assembly(graph, simple, network, traits, found).recovered()
+    return _Assembly(graph, simple, network, traits, parameters, found).recovered()
 
 
 def _chain(simple: Simplified) -> Chain:
@@ -78,6 +74,7 @@ class _Assembly:
     simple: Simplified
     network: Architecture
     traits: Traits
+    shapes: Mapping[str, Shape]
     found: Match
     tensors: dict[str, TensorRef] = field(default_factory=dict)
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -129,8 +126,7 @@ class _Assembly:
         bias = self.constants.refs[layer.bias] if layer.bias else None
         self.biased.pop(before, None)
         dtype = bias.spec.dtype if bias is not None else "float32"
-        scale = next(p for p in self.network.graph().parameters if p.key == keys[0])
-        made = identity_norm(bias, scale.shape[0], self.traits.norm_eps, dtype)
+        made = identity_norm(bias, self.shapes[keys[0]][0], self.traits.norm_eps, dtype)
         for key, leaf in zip(keys, ("scale", "shift", "mean", "var"), strict=True):
             self.tensors[key] = made[leaf]
             used = leaf == "shift" and layer.bias

@@ -37,9 +37,7 @@ def _shape(walk: Walk, node: ForeignNode, _: list[str]) -> None:
 
 
 def _reduce_mean(walk: Walk, node: ForeignNode, inputs: list[str]) -> None:
-    axes = node.attributes.get("axes")
-    if len(inputs) > 1 and inputs[1]:
-        axes = walk.constants.numbers(inputs[1])
+    axes = walk.stated(node, "axes", inputs)
     if not isinstance(axes, tuple) or set(axes) not in SPATIAL:
         raise ForeignGraphError(f"{node.told} averages over the axes {axes}, not over height and width")
     output = node.outputs[0]
@@ -97,9 +95,7 @@ def _reshape(walk: Walk, node: ForeignNode, inputs: list[str]) -> None:
 
 def _unsqueeze(walk: Walk, node: ForeignNode, inputs: list[str]) -> None:
     """Back from flat values to single pixels."""
-    axes = node.attributes.get("axes")
-    if len(inputs) > 1 and inputs[1]:
-        axes = walk.constants.numbers(inputs[1])
+    axes = walk.stated(node, "axes", inputs)
     before = walk.made.get(inputs[0])
     if before is not None and before.op == "Unsqueeze":  # one axis at a time
         walk.emit("Reshape", node.outputs[0], before.inputs[0])
@@ -109,9 +105,7 @@ def _unsqueeze(walk: Walk, node: ForeignNode, inputs: list[str]) -> None:
 
 
 def _squeeze(walk: Walk, node: ForeignNode, inputs: list[str]) -> None:
-    axes = node.attributes.get("axes")
-    if len(inputs) > 1 and inputs[1]:
-        axes = walk.constants.numbers(inputs[1])
+    axes = walk.stated(node, "axes", inputs)
     if isinstance(axes, tuple) and set(axes) in SPATIAL:
         _flat(walk, node.outputs[0], inputs[0])
     else:
@@ -119,9 +113,7 @@ def _squeeze(walk: Walk, node: ForeignNode, inputs: list[str]) -> None:
 
 
 def _pad(walk: Walk, node: ForeignNode, inputs: list[str]) -> None:
-    pads = node.attributes.get("pads")
-    if len(inputs) > 1 and inputs[1]:
-        pads = walk.constants.numbers(inputs[1])
+    pads = walk.stated(node, "pads", inputs)
     value = node.attributes.get("value", 0.0)
     if len(inputs) > 2 and inputs[2]:
         value = float(walk.constants.refs[walk.constant(node, inputs[2])].read().reshape(-1)[0])
@@ -139,9 +131,7 @@ def _split(walk: Walk, node: ForeignNode, inputs: list[str]) -> None:
     count = len(node.outputs)
     if number(node.attributes.get("axis", 0)) != 1:
         raise ForeignGraphError(f"{node.told} does not split channels")
-    sizes = node.attributes.get("split")
-    if len(inputs) > 1 and inputs[1]:
-        sizes = walk.constants.numbers(inputs[1])
+    sizes = walk.stated(node, "split", inputs)
     if isinstance(sizes, tuple) and len(set(sizes)) != 1:
         raise ForeignGraphError(f"{node.told} splits into parts of different sizes")
     for index, output in enumerate(node.outputs):

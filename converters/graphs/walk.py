@@ -87,6 +87,12 @@ class Walk:
             raise ForeignGraphError(f"{node.told} computes with {name!r}, which is no constant: no weight of a network")
         return name
 
+    def stated(self, node: ForeignNode, attribute: str, inputs: Sequence[str]) -> Value | None:
+        """What an attribute says, or in newer opsets the second input in its place: a list of integers."""
+        if len(inputs) > 1 and inputs[1]:
+            return self.constants.numbers(inputs[1])
+        return node.attributes.get(attribute)
+
     def derived(self, name: str, source: Sequence[str], ref: TensorRef) -> str:
         """A constant made of others."""
         self.constants.refs[name] = ref
