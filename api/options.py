@@ -1,0 +1,65 @@
+"""Options that several commands have, and how their texts are read."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def _traits(_context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    traits: dict[str, str] = {}
+    for value in values:
+        name, equals, setting = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE, such as stem_pool=symmetric", param=parameter)
+        traits[name] = setting
+    return traits
+
+
+def input_shape(_context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Read N,3,H,W."""
+    if value is None:
+        return None
+    sizes = value.split(",")
+    if not all(size.isascii() and size.isdigit() and len(size) < 7 for size in sizes):
+        raise click.BadParameter(f"{value!r} is not N,3,H,W, such as 1,3,224,224", param=parameter)
+    return tuple(map(int, sizes))
+
+
+def trait_option(name: str, help_: str) -> Callable[[Any], Any]:
+    """An option that takes NAME=VALUE, any number of times."""
+    return click.option(name, multiple=True, metavar="NAME=VALUE", callback=_traits, help=help_)
+
+
+def runtime_option(name: str, help_: str) -> Callable[[Any], Any]:
+    """An option that takes a runtime."""
+    return click.option(name, type=click.Choice(("torch", "mindspore", "onnxruntime")), help=help_)
+
+
+weights = click.option("--weights", metavar="FILE", help="Use this file instead of downloading the model's weights.")
+init = click.option(
+    "--init", metavar="calibrated[:SEED]", help="Draw healthy random weights, to try things offline. Not pretrained."
+)
+select = click.option(
+    "--select", metavar="NAME", help="Which weights to take where a file holds several (state_dict_ema, ema)."
+)
+classes = click.option(
+    "--classes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the first N classes and leave out the others, such as the unused one of model_zoo's 1001.",
+)
+bn = click.option(
+    "--bn",
+    type=click.Choice(["identity", "calibrated"]),
+    default="identity",
+    help="What stands for BatchNorms that an ONNX source has folded away: identities, or statistics to train on with.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, also for errors.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary on stderr.")
+
+
+def print_json(value: object) -> None:
+    """Print one JSON object as the result."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
