@@ -60,8 +60,11 @@ def folded(graph: Graph) -> Graph:
         if path in by_conv:
             inputs = (inputs[0], f"{path}.{KERNEL}", f"{path}.{BIAS}")
         nodes.append(replace(node, inputs=inputs))
-    taps = {name: outputs.get(value, value) for name, value in graph.taps.items()}
-    return replace(graph, modules=modules, nodes=tuple(nodes), taps=MappingProxyType(taps))
+    taps, given = (
+        MappingProxyType({name: outputs.get(value, value) for name, value in values.items()})
+        for values in (graph.taps, graph.outputs)
+    )
+    return replace(graph, modules=modules, nodes=tuple(nodes), taps=taps, outputs=given)
 
 
 def folded_grounding(grounding: Grounding, graph: Graph) -> Grounding:

@@ -80,14 +80,25 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A whole network. ``taps`` name the values worth looking at, from stem to logits."""
+    """A whole network.
+
+    ``outputs`` name the values it gives: ``head``, the logits, for a classifier. ``taps`` name those worth looking at,
+    from stem to outputs.
+    """
 
     modules: tuple[Module, ...]
     nodes: tuple[Node, ...]
     input: str
-    output: str
+    outputs: Mapping[str, str]
     channels: int
     taps: Mapping[str, str]
+
+    @property
+    def output(self) -> str:
+        """The value of the only output; raises where there are several."""
+        if len(self.outputs) != 1:
+            raise ValueError(f"the graph has the outputs {', '.join(self.outputs) or 'none'}, not one")
+        return next(iter(self.outputs.values()))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -18,7 +18,11 @@ from .protobuf import BYTES, I32, delimited, key, number_field, varint
 # opset → the IR version that came with it.
 IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 DEFAULT_OPSET = 13
-INPUT, OUTPUT = "input", "logits"
+INPUT = "input"
+# What outputs are called where not as in the graph.
+_PORTS = {"head": "logits"}
+# Two picture sizes: where the shape of an output differs between them, it follows that of the picture.
+_SIZES = ((256, 256), (512, 320))
 # A protobuf message ends at 2 GiB; what is around the tensors is far below a tenth of this margin.
 LIMIT = (1 << 31) - (16 << 20)
 _DATA_ALIGNMENT = 4096  # so that a runtime can map each tensor
@@ -42,9 +46,10 @@ def model_pieces(tensors: Sequence[TensorRef], record: EmbeddedRecord, network: 
     half = any(ref.spec.dtype == "float16" for ref in tensors)
     nodes = b"".join(delimited(1, node) for node in _nodes(network, half=half))
     name = delimited(2, network.architecture.encode())
-    channels, classes = network.graph.channels, network.classes
-    sizes = network.input_shape or ("batch", channels, "height", "width")
-    ports = delimited(11, _port(INPUT, sizes)) + delimited(12, _port(OUTPUT, (sizes[0], classes)))
+    sizes = network.input_shape or ("batch", network.graph.channels, "height", "width")
+    ports = delimited(11, _port(INPUT, sizes))
+    for output, dims in _outputs(network).items():
+        ports += delimited(12, _port(output, (sizes[0], *dims)))
     length = len(nodes) + len(name) + sum(piece.length for piece in initializers) + len(ports)
     producer, _, version = network.tool.partition(" ")
     head = (
@@ -57,6 +62,20 @@ def model_pieces(tensors: Sequence[TensorRef], record: EmbeddedRecord, network: 
         Literal(ports + opset),
         *record_entry(_METADATA, record),
     ]
+
+
+def _outputs(network: Described) -> dict[str, tuple[int | str, ...]]:
+    """Name of each output, and its sizes without the first; what follows the picture's size has a name."""
+    sizes = (network.input_shape[2:],) if network.input_shape else _SIZES
+    found = [network.graph.shapes(height, width) for height, width in sizes]
+    outputs: dict[str, tuple[int | str, ...]] = {}
+    for name, value in network.graph.outputs.items():
+        port = _PORTS.get(name, name)
+        shapes = zip(*(shapes[value] for shapes in found), strict=True)
+        outputs[port] = tuple(
+            size[0] if len(set(size)) == 1 else f"{port}_{axis}" for axis, size in enumerate(shapes, start=1)
+        )
+    return outputs
 
 
 def is_external(tensors: Sequence[TensorRef]) -> bool:
@@ -92,6 +111,7 @@ def _nodes(network: Described, *, half: bool) -> list[bytes]:
     graph, slots = network.graph, network.grounding.slots
     called = node_names(network)
     values = {graph.input: INPUT}
+    ports = {value: _PORTS.get(name, name) for name, value in graph.outputs.items()}
     nodes: list[bytes] = []
     if half:
         values[graph.input] = f"{INPUT}_half"
@@ -108,11 +128,12 @@ def _nodes(network: Described, *, half: bool) -> list[bytes]:
                 joined = f"{called[node.name]}.joined_{slot.parameter.leaf}"
                 nodes.append(_node("Concat", joined, slot.names, joined, {"axis": 0}))
                 inputs.append(joined)
-        last = node.output == graph.output
-        values[node.output] = (f"{OUTPUT}_half" if half else OUTPUT) if last else called[node.name]
+        port = ports.get(node.output)
+        values[node.output] = (f"{port}_half" if half else port) if port else called[node.name]
         nodes.append(_node(node.op, called[node.name], inputs, values[node.output], node.attributes))
     if half:
-        nodes.append(_node("Cast", "cast_logits", [f"{OUTPUT}_half"], OUTPUT, {"to": DTYPE_NUMBERS["float32"]}))
+        for port in ports.values():
+            nodes.append(_node("Cast", f"cast_{port}", [f"{port}_half"], port, {"to": DTYPE_NUMBERS["float32"]}))
     return nodes
 
 
@@ -130,7 +151,7 @@ def node_names(network: Described) -> dict[str, str]:
         own[module.path] = layer if len(slot.names) == 1 else layer.rpartition(".")[0]
         folders.setdefault(module.path.rpartition(".")[0], own[module.path].rpartition(".")[0])
     names: dict[str, str] = {}
-    taken = {INPUT, OUTPUT}
+    taken = {INPUT, *(_PORTS.get(name, name) for name in network.graph.outputs)}
     for node in network.graph.nodes:
         folder, _, last = node.name.rpartition(".")
         inside = folders.get(folder) if folder.startswith("stages.") else None

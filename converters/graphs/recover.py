@@ -60,7 +60,7 @@ def _chain(simple: Simplified) -> Chain:
     parameters = tuple(Parameter(name, "", "", simple.constants.refs[name].spec.shape) for name in sorted(names))
     module = Module("", "", {}, "", parameters)
     try:
-        return chain(Graph((module,), tuple(simple.nodes), simple.input, simple.output, 3, {}))
+        return chain(Graph((module,), tuple(simple.nodes), simple.input, {"head": simple.output}, 3, {}))
     except NestingError as error:
         where = f" at {simple.told[error.value]}" if error.value in simple.told else ""
         raise ForeignGraphError(f"it is no chain of residual blocks{where}: {error.message}") from None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ..graph import LEAVES, Attribute, Module, Node, Parameter, Shape
+from ..graph import LEAVES, Attribute, Graph, Module, Node, Parameter, Shape
 from ..traits import Traits
 
 _NO_INDICES: Mapping[str, int] = MappingProxyType({})
@@ -19,6 +19,13 @@ class Builder:
         self.traits = traits
         self.modules: list[Module] = []
         self.nodes: list[Node] = []
+
+    def graph(self, outputs: Mapping[str, str], taps: Mapping[str, str]) -> Graph:
+        """The graph of everything built, from a value ``input`` of three channels to the outputs."""
+        return Graph(
+            modules=tuple(self.modules), nodes=tuple(self.nodes), input="input",
+            outputs=MappingProxyType(dict(outputs)), channels=3, taps=MappingProxyType(dict(taps)),
+        )  # fmt: skip
 
     def node(self, op: str, name: str, *inputs: str, **attributes: Attribute) -> str:
         """An operator without parameters."""

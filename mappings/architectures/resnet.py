@@ -8,7 +8,6 @@ and shapes as timm's and torchvision's own networks have them.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
 from ..errors import MappingError
@@ -116,10 +115,7 @@ class ResNet:
         value = builder.node("Flatten", "head.flatten", value, axis=1)
         value = builder.linear("head", value, channels, self.classes)
         taps["head"] = value
-        return Graph(
-            modules=tuple(builder.modules), nodes=tuple(builder.nodes), input="input", output=value,
-            channels=3, taps=MappingProxyType(taps),
-        )  # fmt: skip
+        return builder.graph({"head": value}, taps)
 
     def _stem(self, builder: Builder) -> str:
         value = "input"

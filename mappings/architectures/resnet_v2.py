@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
 from ..errors import MappingError
@@ -106,10 +105,7 @@ class ResNetV2:
         value = builder.node("Flatten", "head.flatten", value, axis=1)
         value = builder.linear("head", value, channels, self.classes)
         taps["head"] = value
-        return Graph(
-            modules=tuple(builder.modules), nodes=tuple(builder.nodes), input="input", output=value,
-            channels=3, taps=MappingProxyType(taps),
-        )  # fmt: skip
+        return builder.graph({"head": value}, taps)
 
     def _block(self, builder: Builder, value: str, stage: int, block: int, channels: int, stride: int) -> str:
         """Norm, ReLU and convolution, two or three times; the shortcut convolves what the first ReLU gives."""

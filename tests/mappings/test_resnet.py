@@ -188,7 +188,7 @@ def test_same_upper_puts_the_odd_row_below_and_right(
 @pytest.mark.parametrize(("ceil_mode", "kernel", "size", "expected"), [(0, 2, 57, 28), (1, 2, 57, 29), (1, 1, 57, 29)])
 def test_rounding_up_adds_no_window_outside_the_picture(ceil_mode: int, kernel: int, size: int, expected: int) -> None:
     window = {"kernel_shape": (kernel,) * 2, "strides": (2, 2), "pads": (0, 0, 0, 0), "ceil_mode": ceil_mode}
-    graph = Graph((), (Node("AveragePool", "pool", ("input",), "pool", window),), "input", "pool", 3, {})
+    graph = Graph((), (Node("AveragePool", "pool", ("input",), "pool", window),), "input", {"head": "pool"}, 3, {})
     assert graph.shapes(size, size)["pool"] == (3, expected, expected)
     # Kernel 1 and stride 3 over 5 pixels: a third window would start at pixel 6.
     window |= {"kernel_shape": (1, 1), "strides": (3, 3)}
@@ -208,7 +208,7 @@ def test_a_missing_list_of_integers_is_an_error() -> None:
 
 
 def test_an_operator_without_shape_rule_is_an_error() -> None:
-    graph = Graph((), (Node("Erf", "erf", ("input",), "erf"),), "input", "erf", 3, {})
+    graph = Graph((), (Node("Erf", "erf", ("input",), "erf"),), "input", {"head": "erf"}, 3, {})
     with pytest.raises(NotImplementedError, match="Erf"):
         graph.shapes(8, 8)
 

@@ -90,7 +90,7 @@ def test_branches_within_branches():
         *relus(("input", "a"), ("a", "b"), ("b", "c")),
         Node("Add", "d", ("c", "b"), "d"), Node("Add", "e", ("a", "d"), "e"),
     )  # fmt: skip
-    first, outer = chain(Graph((), nodes, "input", "e", 3, {}))
+    first, outer = chain(Graph((), nodes, "input", {"head": "e"}, 3, {}))
     assert first is nodes[0]
     assert outer.node.name == "e"
     empty, inner = outer.chains
@@ -110,7 +110,7 @@ def test_branches_within_branches():
 )  # fmt: skip
 def test_branches_that_do_not_nest_are_refused(nodes):
     with pytest.raises(MappingError):
-        chain(Graph((), nodes, "input", "out", 3, {}))
+        chain(Graph((), nodes, "input", {"head": "out"}, 3, {}))
 
 
 def test_a_dialect_of_the_other_framework_is_refused(small):

@@ -37,15 +37,21 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         # Plain dicts, because the graph's read-only views can be neither copied nor pickled.
         self.nodes = [replace(node, attributes=dict(node.attributes)) for node in graph.nodes]
         self._tap_values = dict(graph.taps)
-        self._input, self._output = graph.input, graph.output
+        self._input, self._outputs = graph.input, dict(graph.outputs)
         self._paths = {name: place.paths for name, place in found.items()}
         for place in found.values():
             for path in place.paths:
                 self._put(path, _layer(place))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (N, classes) of pictures (N, 3, H, W)."""
-        return self._run(x, {self._output})[self._output]
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """What pictures (N, 3, H, W) give: logits (N, classes); of a graph with several outputs all, in its order."""
+        values = tuple(self.outputs(x).values())
+        return values if len(values) > 1 else values[0]
+
+    def outputs(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The graph's outputs by name."""
+        values = self._run(x, set(self._outputs.values()))
+        return {name: values[value] for name, value in self._outputs.items()}
 
     def taps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The values at the graph's taps, from stem to logits."""

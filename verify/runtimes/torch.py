@@ -182,7 +182,9 @@ def forward(network: torch.nn.Module, pictures: Array, *, taps: bool) -> dict[st
     with torch.inference_mode():
         x = torch.from_numpy(np.ascontiguousarray(pictures)).to(dtype)
         if not taps:
-            return {"head": network(x).numpy()}
+            ours = isinstance(network, networks.Network)
+            values = network.outputs(x) if ours else {"head": network(x)}
+            return {name: value.numpy() for name, value in values.items()}
         if not isinstance(network, networks.Network):
             raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
         return {name: value.numpy() for name, value in network.taps(x).items()}
