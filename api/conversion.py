@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,10 @@ from mshub_convert.converters.pipeline import (
     Progress,
     Staged,
     prepare,
+    record_of,
+    refuse_problems,
     write,
+    write_network,
 )  # fmt: skip
 from mshub_convert.converters.plan import Finding, Plan
 from mshub_convert.converters.record import Record
@@ -37,7 +41,7 @@ class Conversion:
     """A finished conversion.
 
     ``path`` is the output; ``sha256`` and ``record`` are also in its sidecar; ``notices`` are worth reading;
-    ``proof`` is the verification, if one was asked for.
+    ``proof`` is the verification and ``network`` the module of the network, if they were asked for.
     """
 
     path: Path
@@ -47,12 +51,14 @@ class Conversion:
     notices: tuple[str, ...]
     proof: "Proof | None"
     request: SourceRequest = field(repr=False)
+    network: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "output": str(self.path), "sha256": self.sha256, "bytes": self.nbytes, "record": self.record.as_dict(),
             "notices": list(self.notices), "proof": self.proof.as_dict() if self.proof else None,
+            "network": str(self.network) if self.network else None,
         }  # fmt: skip
 
 
@@ -73,6 +79,7 @@ def convert(
     fold_bn: bool = False,
     input_shape: Sequence[int] | None = None,
     model_url: str = "",
+    emit_network: str | Path | None = None,
     overwrite: bool = False,
     check: bool = True,
     strict: bool = False,
@@ -87,13 +94,14 @@ def convert(
     convolutions, lossy); for ONNX and MINDIR ``input_shape`` fixes (N, 3, H, W). ``check`` hashes, reads back and
     compares bit for bit. ``verify`` also runs source and target; a failure leaves ``<name>.failed``. With
     ``to="modelhub"`` ``out`` is the folder of a repository, and ``model_url`` where its weight file will be downloaded
-    from. Other arguments as in :class:`SourceRequest`.
+    from. For a .ckpt ``emit_network`` is a .py file for a MindSpore module that builds its network; where the output
+    would be the source itself, that is all that is written. Other arguments as in :class:`SourceRequest`.
 
     Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
     """
     request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
-    form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url)
+    form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network))
     with prepared(request, to=to, out=out, form=form, options=options, progress=progress) as conversion:
         return carry_out(conversion, request, verify=verify, progress=progress)
 
@@ -122,6 +130,10 @@ def plan(
     form = Form(dtype, opset, fold_bn, _sizes(input_shape))
     with prepared(request, to=to, form=form) as found:
         return found.plan
+
+
+def _path(file: str | Path | None) -> Path | None:
+    return None if file is None else Path(file)
 
 
 def _sizes(input_shape: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -153,6 +165,8 @@ def carry_out(
     conversion: Prepared, request: SourceRequest, *, verify: bool = False, progress: Progress | None = None
 ) -> Conversion:
     """Write what was prepared, check it, verify it if asked, and give it its final name."""
+    if conversion.alone:
+        return _network_alone(conversion, request, verify=verify)
     if conversion.target.publication is not None:
         from mshub_convert.publishing import publish
 
@@ -170,7 +184,26 @@ def carry_out(
         if proof is not None and not proof:
             raise proof.failed(kept=staged.fail(extra))
         path = staged.commit(extra)
-        return Conversion(path, staged.sha256, staged.nbytes, staged.record, notices, proof, request)
+        network = write_network(conversion)
+        return Conversion(path, staged.sha256, staged.nbytes, staged.record, notices, proof, request, network)
+
+
+def _network_alone(conversion: Prepared, request: SourceRequest, *, verify: bool) -> Conversion:
+    """Write the network of a file that is left as it is."""
+    source = conversion.opened.source.file
+    if verify:
+        message = f"--verify compares what was written with its source, and {source.name} is left as it is"
+        raise UsageError(message, remedy="Leave it out, or give another -o for the weights.")
+    refuse_problems(conversion.plan)
+    if conversion.options.check:
+        conversion.opened.checkpoint.check_sums()
+    path = write_network(conversion)
+    if path is None:
+        raise TypeError("no network was asked for")
+    content = conversion.module.encode()
+    notices = tuple(finding.told for finding in conversion.plan.notices)
+    record = record_of(conversion, ())
+    return Conversion(path, sha256(content).hexdigest(), len(content), record, notices, None, request, path)
 
 
 def _export(network: Described) -> bytes:

@@ -68,7 +68,7 @@ def progress(*, enabled: bool) -> Iterator["Progress | None"]:
 def show_conversion(result: "Conversion") -> None:
     """The summary of a finished conversion."""
     console, record = _console(), result.record
-    size = f"{result.nbytes / 1e6:.1f} MB"
+    size = f"{result.nbytes / 1e6:.1f} MB" if result.nbytes >= 1e5 else f"{result.nbytes / 1e3:.1f} kB"
     digest = f"sha256 {result.sha256[:16]}…" if result.sha256 else "not hashed"
     console.print(f"[bold green]✓[/] [bold]{escape(str(result.path))}[/]  {size}  {digest}")
     rows = _rows()
@@ -81,11 +81,14 @@ def show_conversion(result: "Conversion") -> None:
     network = record.architecture
     rows.add_row("network", f"{network['name']}, {network['classes']} classes, {record.dialect} names")
     rows.add_row("traits", " ".join(f"{name}={value}" for name, value in record.traits.items()))
-    rows.add_row("weights", _weights(result))
+    alone = result.network == result.path
+    rows.add_row("weights", "left as they are" if alone else _weights(result))
+    if result.network is not None and not alone:
+        rows.add_row("module", escape(str(result.network)))
     licence = record.facts.get("license")
     if licence:
         rows.add_row("licence", escape(str(licence)))
-    if result.proof is None:
+    if result.proof is None and not alone:
         rows.add_row("forward", "not run; add --verify")
     _show(console, rows)
     _print_findings(console, "note", list(result.notices), "yellow")
@@ -161,7 +164,10 @@ def show_plan(prepared: "Prepared") -> None:
     rows = _rows()
     source_said = prepared.opened.source
     rows.add_row("from", escape(source_said.address) + _origin(source_said.origin.kind))
-    rows.add_row("output", f"{escape(str(prepared.destination))} ({plan.nbytes / 1e6:.1f} MB)")
+    if not prepared.alone:
+        rows.add_row("output", f"{escape(str(prepared.destination))} ({plan.nbytes / 1e6:.1f} MB)")
+    if prepared.target.emit_network is not None:
+        rows.add_row("module", escape(str(prepared.target.emit_network)))
     rows.add_row("traits", " ".join(f"{k}={v}" for k, v in prepared.opened.traits.as_dict().items()))
     for how in ("copy", "cut", "reshape", "join", "split", "fold", "restore", "synthesise"):
         names = [step.target.spec.name for step in plan.steps if step.how == how]
@@ -181,7 +187,9 @@ def plan_as_dict(prepared: "Prepared") -> dict[str, Any]:
     """A plan for JSON."""
     plan: Plan = prepared.plan
     return {
-        "output": str(prepared.destination), "architecture": plan.source.architecture.as_dict(),
+        "output": None if prepared.alone else str(prepared.destination),
+        "network": str(prepared.target.emit_network) if prepared.target.emit_network else None,
+        "architecture": plan.source.architecture.as_dict(),
         "source_dialect": plan.source.dialect.name, "target_dialect": plan.target.dialect.name,
         "traits": prepared.opened.traits.as_dict(),
         "steps": [{"target": s.target.spec.name, "shape": list(s.target.spec.shape), "dtype": s.target.spec.dtype,

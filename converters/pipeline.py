@@ -8,9 +8,12 @@ from pathlib import Path
 from ..mappings.folding import Fold, folds
 from ..mappings.graph import Graph
 from ..mappings.names import collapse, counted
+from ..mappings.traits import Traits
 from .background import RunningHash, Task
 from .classes import cut_said
 from .codecs import Described, EmbeddedRecord, Exporter
+from .emission.alone import is_alone, named_as_source
+from .emission.file import refuse_taken_module, write_module
 from .errors import PlanError
 from .findings import Finding
 from .opened import Opened
@@ -42,7 +45,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A conversion that could be carried out: source, plan and destination."""
+    """A conversion that could be carried out: source, plan and destination.
+
+    ``module`` is the text of the network's module, if one was asked for; ``alone`` says that it is all there is to
+    write, as the output would be the source.
+    """
 
     opened: Opened
     target: Target
@@ -51,12 +58,14 @@ class Prepared:
     folds: tuple[Fold, ...]
     destination: Path
     options: Options
+    module: str = ""
+    alone: bool = False
 
 
 def prepare(opened: Opened, target: Target, destination: Path, options: Options) -> Prepared:
     """Make the plan; its problems are for the caller to look at, nothing is written."""
     network = opened.network
-    asked, target = target, target.for_network(network)
+    asked, target = target, named_as_source(target, opened, destination).for_network(network)
     graph, grounding = target.ground(network, opened.traits)
     removed = folds(network.graph(opened.traits)) if target.fold_bn else ()
     plan = make_plan(opened.tensors, opened.found, grounding, carried=opened.carried, dtype=target.dtype, folds=removed)
@@ -64,7 +73,18 @@ def prepare(opened: Opened, target: Target, destination: Path, options: Options)
         problems=(*opened.problems, *dtype_problems(plan, target)),
         notices=(*opened.notices, *target_notices(opened, asked, target)),
     )
-    return Prepared(opened, target, plan.strict() if options.strict else plan, graph, removed, destination, options)
+    module = "" if target.emit_network is None else _module(plan, opened.traits, destination.name, options.tool)
+    alone = is_alone(target, plan, opened, destination)
+    plan = plan.strict() if options.strict else plan
+    return Prepared(opened, target, plan, graph, removed, destination, options, module, alone)
+
+
+def _module(plan: Plan, traits: Traits, file: str, tool: str) -> str:
+    """The text of a module that builds the network of the output."""
+    from .emission.emit import Emitted, emit  # most conversions have none
+
+    dtypes = {step.target.spec.dtype for step in plan.steps} - {"float32"}
+    return emit(Emitted(plan.target, traits, min(dtypes, default="float32"), file, tool))
 
 
 def refuse_problems(plan: Plan) -> None:
@@ -78,6 +98,7 @@ def refuse_problems(plan: Plan) -> None:
 
 def check_destination(prepared: Prepared) -> None:
     """Make the folder of the output; refuse an output that exists, is the source, or has no room."""
+    _refuse_taken_module(prepared)
     make_folder(
         prepared.destination,
         source=prepared.opened.source.file,
@@ -88,12 +109,30 @@ def check_destination(prepared: Prepared) -> None:
 
 def refuse_taken_name(prepared: Prepared) -> None:
     """What of ``check_destination`` can be told without making a folder, for ``--dry-run``."""
+    _refuse_taken_module(prepared)
+    if prepared.alone:
+        return
     options, source = prepared.options, prepared.opened.source.file
     if prepared.target.publication is not None:
         weights = prepared.target.publication.weights
         refuse_taken_folder(publication_folder(prepared), weights, source=source, overwrite=options.overwrite)
         return
     refuse_taken(prepared.destination, source=source, overwrite=options.overwrite)
+
+
+def _refuse_taken_module(prepared: Prepared) -> None:
+    """The same for the file of the network."""
+    if prepared.target.emit_network is not None:
+        refuse_taken_module(prepared.target.emit_network, overwrite=prepared.options.overwrite)
+
+
+def write_network(prepared: Prepared) -> Path | None:
+    """Write the module of the network, if one was asked for."""
+    file, overwrite = prepared.target.emit_network, prepared.options.overwrite
+    if file is not None:
+        refuse_taken_module(file, overwrite=overwrite)
+        write_module(file, prepared.module, overwrite=overwrite)
+    return file
 
 
 def publication_folder(prepared: Prepared) -> Path:
@@ -137,10 +176,10 @@ def _write(prepared: Prepared, described: Described, folder: Path, progress: Pro
     source = _CheckedSource(prepared.opened.checkpoint) if check else None
 
     def record() -> Record:
-        return _record(prepared, source.sha256() if source else ())
+        return record_of(prepared, source.sha256() if source else ())
 
     count = len(prepared.opened.checkpoint.files)
-    draft = _record(prepared, (placeholder(),) * count if source else ())
+    draft = record_of(prepared, (placeholder(),) * count if source else ())
     embedded = EmbeddedRecord(draft.as_bytes(), lambda: record().as_bytes())
     tensors = [step.target for step in prepared.plan.steps]
     pieces = codec.layout(tensors, embedded, framework=prepared.target.framework, network=described)
@@ -210,7 +249,7 @@ def _read_back(prepared: Prepared, file: Path, record: Record, progress: Progres
     return read_back(file, meant, progress)
 
 
-def _record(prepared: Prepared, digests: tuple[str, ...]) -> Record:
+def record_of(prepared: Prepared, digests: tuple[str, ...]) -> Record:
     """What the output says of itself; a source that is a mere file passes on what its own record says."""
     opened, plan, target, source = prepared.opened, prepared.plan, prepared.target, prepared.opened.source
     earlier, files = opened.carried, opened.checkpoint.files

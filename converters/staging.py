@@ -142,11 +142,7 @@ class Staged:
             sidecar.write_bytes(self.record.sidecar(output, extra))
             # The file asked for goes last: where it is, what it points to is too.
             for written in (*self.beside, self.output):
-                name = folder / f"{written.path.name}{suffix}"
-                if overwrite:
-                    written.path.replace(name)
-                else:
-                    _take_new_name(written.path, name)
+                take_name(written.path, folder / f"{written.path.name}{suffix}", overwrite=overwrite)
             # A stop in between leaves a sidecar whose sha256 says that it is not this file's.
             sidecar.replace(sidecar_path(destination))
             _sync_folder(folder)
@@ -155,6 +151,14 @@ class Staged:
         except OSError as error:
             raise write_error(destination, error) from error
         return destination
+
+
+def take_name(file: Path, destination: Path, *, overwrite: bool) -> None:
+    """Rename; a FileExistsError where the name is taken and not to be overwritten."""
+    if overwrite:
+        file.replace(destination)
+    else:
+        _take_new_name(file, destination)
 
 
 def _take_new_name(file: Path, destination: Path) -> None:

@@ -32,6 +32,7 @@ class Form:
     fold_bn: bool = False
     input_shape: tuple[int, ...] | None = None
     model_url: str = ""
+    emit_network: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Target:
     ``by_default`` says that nobody asked for the dialect: it is the container's own. The others are for containers that
     hold the graph: the ONNX ``opset``, BatchNorm folded into convolutions, and what to fix of the input (N, 3, H, W;
     None takes any number of pictures of any size). ``publication`` is what the file is a part of, if it is,
-    and ``model_url`` where that will say it is downloaded from.
+    and ``model_url`` where that will say it is downloaded from; ``emit_network`` is the file for the network's module.
     """
 
     codec: Codec
@@ -53,6 +54,7 @@ class Target:
     by_default: bool = False
     publication: Publication | None = None
     model_url: str = ""
+    emit_network: Path | None = None
 
     @property
     def framework(self) -> str:
@@ -105,12 +107,18 @@ def parse_target(text: str, form: Form = _PLAIN) -> Target:
             raise UsageError(f"{option} is for ONNX, {found.title} is what MindSpore exports", remedy=_GRAPH)
     if form.model_url and part_of is None:
         raise UsageError("--model-url is for publications", remedy=f"Use --to {' or --to '.join(PUBLICATIONS)}.")
+    if form.emit_network is not None and (found.name != "ckpt" or part_of is not None):
+        message = f"--emit-network writes the network of a .ckpt, and --to {container} was asked for"
+        raise UsageError(message, remedy="Use --to ckpt, or leave it out.")
+    if form.emit_network is not None and form.emit_network.suffix != ".py":
+        message = f"--emit-network {form.emit_network} is no name of a Python module"
+        raise UsageError(message, remedy="Give it a name that ends in .py.")
     _check_model_url(form.model_url)
     _check_opset(form.opset)
     _check_input_shape(form.input_shape)
     return Target(
         found, chosen, form.dtype, form.opset or DEFAULT_OPSET, form.fold_bn, form.input_shape,
-        by_default=not name, publication=part_of, model_url=form.model_url,
+        by_default=not name, publication=part_of, model_url=form.model_url, emit_network=form.emit_network,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def expected() -> set[str]:
     found = set()
     for folder, package in FOLDERS.items():
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".toml") or path.name == "py.typed":
+            if path.suffix in (".py", ".toml", ".jinja") or path.name == "py.typed":
                 found.add(f"{package}/{path.relative_to(ROOT / folder)}")
     return found
 

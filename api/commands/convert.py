@@ -1,5 +1,6 @@
 """``mshub-convert convert``, or no command at all: a model or a file to a file."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -57,6 +58,12 @@ _TO = (
 @click.option(
     "--model-url", default="", metavar="URL", help="With --to modelhub: where its weight file will be downloaded from."
 )
+@click.option(
+    "--emit-network",
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    help="ckpt: write a MindSpore module that builds the network of these weights; it needs nothing of this tool.",
+)
 @click.option("--verify", is_flag=True, help="Run source and target and compare them before the file takes its name.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
@@ -85,6 +92,7 @@ def convert(
     fold_bn: bool,
     input_shape: tuple[int, ...] | None,
     model_url: str,
+    emit_network: Path | None,
     verify: bool,
     dry_run: bool,
     overwrite: bool,
@@ -104,7 +112,7 @@ def convert(
     from mshub_convert.request import SourceRequest
 
     request = SourceRequest(source, weights, init, trait, select, dialect, classes, bn)
-    form = Form(dtype, opset, fold_bn, input_shape, model_url)
+    form = Form(dtype, opset, fold_bn, input_shape, model_url, emit_network)
     options = Options(overwrite=overwrite, check=not no_check, strict=strict, tool=conversion.TOOL)
     with (
         terminal.progress(enabled=not quiet) as progress,
