@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mshub_convert.conversion import Conversion, carry_out
 from mshub_convert.converters.errors import PlanError
@@ -17,18 +18,21 @@ from mshub_convert.converters.publications import Publication, Published
 from mshub_convert.converters.publications.folder import PublicationFolder
 from mshub_convert.request import SourceRequest
 
+if TYPE_CHECKING:
+    from mshub_convert.verify.inputs import InputSet
+
 
 def publish(
     conversion: Prepared,
     publication: Publication,
     request: SourceRequest,
     *,
-    verify: bool = False,
+    inputs: "InputSet | None" = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Carry out a conversion into a publication; the path of the result is its folder.
 
-    A verification that fails leaves what there is in ``<folder>.failed``.
+    A verification, on ``inputs`` if there are any, that fails leaves what there is in ``<folder>.failed``.
     """
     from mshub_convert.verify.proof import ProofFailedError
 
@@ -39,7 +43,7 @@ def publish(
         weights = folder.path / publication.weights
         inner = replace(conversion, target=replace(target, publication=None), destination=weights)
         try:
-            result = carry_out(inner, request, verify=verify, progress=progress)
+            result = carry_out(inner, request, inputs=inputs, progress=progress)
         except ProofFailedError as error:
             kept = folder.fail() / Path(publication.weights)
             raise error.proof.failed(kept=kept.with_name(f"{kept.name}.failed")) from None

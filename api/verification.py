@@ -1,6 +1,6 @@
 """Verify a converted file against its source."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Progress
 from mshub_convert.mappings.names import did_you_mean
 from mshub_convert.request import SourceRequest
+from mshub_convert.verify.inputs import InputSet, chosen
 from mshub_convert.verify.proof import Proof
 from mshub_convert.verify.prover import prove
 from mshub_convert.verify.runtimes import RUNTIMES
@@ -30,6 +31,11 @@ def verify(
     bn: str = "identity",
     runtime: str | None = None,
     source_runtime: str | None = None,
+    images: str | Path | None = None,
+    inputs: str | Path | InputSet | None = None,
+    sizes: Sequence[tuple[int, int]] | None = None,
+    count: int | None = None,
+    seed: int | None = None,
     progress: Progress | None = None,
 ) -> Proof:
     """Run source and target on the same inputs and compare them; the proof is true when they are one function.
@@ -39,10 +45,14 @@ def verify(
     of the source; ``classes`` is how many of its classes the target keeps; ``bn`` is as it was for the conversion.
     ``runtime`` (``torch``, ``mindspore``, ``onnxruntime``) runs the target there instead of where it belongs,
     ``source_runtime`` the source.
+
+    Pictures are drawn (``seed``), or taken from the folder ``images``, ``count`` (8) of each of ``sizes``, (height,
+    width); or ``inputs`` is a .npz file of float32 arrays (N, 3, height, width), run as they are.
     """
     for name in (runtime, source_runtime):
         if name is not None and name not in RUNTIMES:
             raise UsageError(f"no runtime {name!r}", remedy=did_you_mean(name, RUNTIMES))
+    given = chosen(images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
     else:
@@ -52,7 +62,7 @@ def verify(
     with SourceRequest(str(target), traits=traits or {}).open(progress) as other:
         _refuse_other_weights(request, other)
         with request.open(progress) as opened:
-            return prove(opened, other, runtime=runtime, source_runtime=source_runtime, progress=progress)
+            return prove(opened, other, runtime=runtime, source_runtime=source_runtime, inputs=given, progress=progress)
 
 
 def _refuse_other_weights(request: SourceRequest, target: Opened) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from ..converters.opened import Opened
 from ..mappings.names import collapse, listed
 from .compare import SANE_ERROR, Comparison, Logits, Verdict, compare, relative_l2, worst
-from .inputs import Inputs
+from .inputs import InputSet
 from .proof import Proof
 from .runtimes import Outcome
 from .sides import Side, torch_side
@@ -16,12 +16,12 @@ from .weights import Weights, misread
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The runs by name, and the library's own network with other traits, if it was tried; ``notice`` is on inputs."""
+    """The runs by name, and the library's own network with other traits, if it was tried; ``notices`` are on inputs."""
 
     runs: dict[str, Outcome]
     check: Side | None
     check_failure: str
-    notice: str = ""
+    notices: tuple[str, ...] = ()
 
 
 def judge(
@@ -31,7 +31,7 @@ def judge(
     evidence: Evidence,
     *,
     networks: tuple[str, str],
-    inputs: Inputs,
+    inputs: InputSet,
     seconds: float,
 ) -> Proof:
     """The proof: weights, the outputs at every size, and what a wrong trait or a misread file explains."""
@@ -58,8 +58,7 @@ def judge(
     notices = list(_misread(source, target, runs))
     if notices:
         verdict, reason = Verdict.FAIL, notices[0]
-    if evidence.notice:
-        notices.append(evidence.notice)
+    notices += evidence.notices
     if verdict is not Verdict.PASS and source.traits != target.traits:
         notices.append(_trait_cause(source, target))
     difference = None

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..mappings.names import listed
 from .compare import Comparison, Verdict
 from .errors import VerificationError
-from .inputs import Inputs
+from .inputs import Inputs, InputSet
 from .weights import Weights
 
 DEFAULT_INPUTS = Inputs()
@@ -33,7 +32,7 @@ class Proof:
     source_network: str
     target_network: str
     reference: str
-    inputs: Inputs = DEFAULT_INPUTS
+    inputs: InputSet = DEFAULT_INPUTS
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rounding: float = 0.0
     library_difference: float | None = None
@@ -49,14 +48,12 @@ class Proof:
 
     def facts(self) -> list[tuple[str, str]]:
         """What was compared, in words, for a person to read."""
-        sizes = listed(self.inputs.labels)
         rows = [("weights", self.weights.reason)]
         if self.comparisons:
             rows.append(("source", self.source_network))
             rows.append(("target", self.target_network))
             rows.append(("reference", self.reference))
-            pictures = f"{self.inputs.count} pictures at {sizes}"
-            rows.append(("inputs", f"{pictures}; errors: relative L2 to float64, worst picture"))
+            rows.append(("inputs", f"{self.inputs.told}; errors: relative L2 to float64, worst picture"))
             rows.append(
                 ("rule", "worst ratio of target to source error on a picture: pass to 2, warn to 4, fail above")
             )

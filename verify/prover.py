@@ -11,7 +11,7 @@ from ..mappings.errors import MshubConvertError
 from .common import Common, common
 from .compare import Verdict
 from .errors import LoadError, VerificationError
-from .inputs import Inputs
+from .inputs import InputSet
 from .judge import Evidence, judge
 from .proof import DEFAULT_INPUTS, Proof
 from .runtimes import FileNetwork, GraphNetwork, Job, Outcome, Precision, run
@@ -30,14 +30,15 @@ def prove(
     *,
     runtime: str | None = None,
     source_runtime: str | None = None,
+    inputs: InputSet = DEFAULT_INPUTS,
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
 ) -> Proof:
-    """Compare a target with its source: weights, then outputs at two sizes, each runtime in a process of its own.
+    """Compare a target with its source: weights, then outputs on all inputs, each runtime in a process of its own.
 
     ``runtime`` and ``source_runtime`` ask for others than the files' own.
     """
-    prover = Prover(source, runtime=source_runtime, progress=progress, timeout=timeout)
+    prover = Prover(source, runtime=source_runtime, inputs=inputs, progress=progress, timeout=timeout)
     return prover.prove(target, runtime=runtime)
 
 
@@ -49,7 +50,7 @@ class Prover:
         opened: Opened,
         *,
         runtime: str | None = None,
-        inputs: Inputs = DEFAULT_INPUTS,
+        inputs: InputSet = DEFAULT_INPUTS,
         progress: Progress | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
@@ -59,7 +60,7 @@ class Prover:
         self._progress = progress or (lambda *_: None)
         self._side = own_side(opened, runtime)
         self._asked = runtime is not None
-        self._runs: dict[tuple[Inputs, int | None], dict[str, Outcome]] = {}
+        self._runs: dict[tuple[InputSet, int | None], dict[str, Outcome]] = {}
 
     def prove(self, target: Opened, *, runtime: str | None = None, library_check: bool = True) -> Proof:
         """Compare one target with this source, the target in another ``runtime`` than its own if asked.
@@ -110,7 +111,7 @@ class Prover:
                 runs["library"] = self._run("library", check, "float32", inputs, folder)
             except MshubConvertError as error:
                 failure = f"{check.label} could not run the file: {error.message}"
-        return Evidence(runs, check, failure, both.notice)
+        return Evidence(runs, check, failure, both.notices)
 
     def _source_runs(self, both: Common, inputs: tuple[Path, ...], folder: Path) -> dict[str, Outcome]:
         key = both.inputs, both.source_batch

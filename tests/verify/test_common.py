@@ -30,7 +30,7 @@ def test_a_side_of_any_batch_runs_in_the_others(
     found = common(INPUTS, side(source), side(target))
     assert (found.source_batch, found.target_batch) == batches
     assert found.inputs == INPUTS
-    assert not found.notice
+    assert not found.notices
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_a_fixed_size_is_the_only_one_and_that_is_said(
     found = common(INPUTS, side(size=source), side(size=target))
     assert found.inputs.sizes == (source or target,)
     assert found.inputs.count == INPUTS.count
-    assert found.notice.startswith(said)
+    assert found.notices[0].startswith(said)
 
 
 def test_nothing_is_said_where_that_size_is_all_that_was_asked_for() -> None:
     asked = Inputs(sizes=((64, 64),))
-    assert common(asked, side(), side(size=(64, 64))) == Common(asked)
+    assert common(asked, side(), side(size=(64, 64))) == Common(asked, notices=asked.notices)
 
 
 def test_sizes_that_exclude_each_other_are_refused() -> None:

@@ -4,17 +4,17 @@ Constant or white-noise inputs hide mistakes (a wrong pool, swapped colours) tha
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.float64]
+from ...mappings.names import listed
+from .protocol import MEAN, STD, Size, blind_spots, label
 
-# ImageNet's, as every library here normalises.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+Picture = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +25,40 @@ class Inputs:
     """
 
     count: int = 8
-    sizes: tuple[tuple[int, int], ...] = ((224, 224), (225, 231))
+    sizes: tuple[Size, ...] = ((224, 224), (225, 231))
     seed: int = 0
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The sizes in words."""
-        return tuple(f"{height}x{width}" for height, width in self.sizes)
+        return tuple(map(label, self.sizes))
+
+    @property
+    def told(self) -> str:
+        """Which pictures these are, in words."""
+        few = "1 drawn picture" if self.count == 1 else f"{self.count} drawn pictures"
+        return f"{few} (seed {self.seed}) at {listed(self.labels)}"
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What these pictures cannot show."""
+        return blind_spots(self.sizes, self.count)
+
+    def narrowed(self, sizes: tuple[Size, ...]) -> Self:
+        """The same pictures at these sizes only."""
+        return replace(self, sizes=sizes)
 
     def save(self, folder: Path) -> tuple[Path, ...]:
         """Write one .npy a size: float32, (count, 3, height, width)."""
         paths = []
-        for label, (height, width) in zip(self.labels, self.sizes, strict=True):
-            paths.append(folder / f"pictures-{label}.npy")
+        for name, (height, width) in zip(self.labels, self.sizes, strict=True):
+            paths.append(folder / f"pictures-{name}.npy")
             np.save(paths[-1], pictures(self.count, height, width, seed=self.seed))
         return tuple(paths)
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"count": self.count, "sizes": [list(size) for size in self.sizes], "seed": self.seed}
+        return {"kind": "drawn", "count": self.count, "sizes": [list(size) for size in self.sizes], "seed": self.seed}
 
 
 def pictures(count: int, height: int, width: int, *, seed: int = 0) -> npt.NDArray[np.float32]:

@@ -1,0 +1,68 @@
+"""What a set of inputs is to a proof, and what it cannot show."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+# ImageNet's, as every library here normalises.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+# Eight real pictures miss none of 64 mutations of a network, one misses one of them.
+ENOUGH = 8
+
+Size = tuple[int, int]
+
+
+class InputSet(Protocol):
+    """Batches of pictures, one for each label; equal and hashable by what it is.
+
+    ``count`` is how many pictures a batch has (the fewest, where they differ), ``sizes`` are (height, width), ``told``
+    says in words which pictures these are, ``notices`` what they cannot show.
+    """
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def sizes(self) -> tuple[Size, ...]: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def told(self) -> str: ...
+    @property
+    def notices(self) -> tuple[str, ...]: ...
+
+    def narrowed(self, sizes: tuple[Size, ...]) -> Self:
+        """The same at these sizes only; raises RuntimeRefusedError where it has no such pictures."""
+
+    def save(self, folder: Path) -> tuple[Path, ...]:
+        """Write one .npy a label: float32, (N, 3, height, width), normalised."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+
+
+def label(size: Size) -> str:
+    """A size in words: ``224x231`` is height x width."""
+    return f"{size[0]}x{size[1]}"
+
+
+def blind_spots(sizes: Sequence[Size], count: int) -> tuple[str, ...]:
+    """What pictures of these sizes, so many of each, cannot tell apart, in sentences.
+
+    >>> blind_spots([(224, 224), (225, 231)], 8)
+    ()
+    """
+    found = []
+    distinct = sorted(set(sizes))
+    if len(distinct) == 1:
+        found.append(f"every picture is {label(distinct[0])}: mistakes of padding and rounding show at some sizes only")
+    # The stem halves a side, rounding up, before it pools; a pool that pads as `same` does differs on an even side.
+    if not any((side + 1) // 2 % 2 == 0 for size in distinct for side in size):
+        told = " and ".join(map(label, distinct))
+        found.append(
+            f"at {told} a stem pool padded `same` equals a symmetric one: add a multiple of 4, such as 224x224"
+        )
+    if count < ENOUGH:
+        few = "one picture" if count == 1 else f"{count} pictures"
+        found.append(f"{few} a size: fewer than {ENOUGH} diverse ones may miss small mistakes")
+    return tuple(found)
