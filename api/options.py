@@ -60,6 +60,29 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress and no summary on stderr.")
 
 
+def _size_list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    if value is None:
+        return None
+    from mshub_convert.verify.inputs import parse_sizes
+
+    return parse_sizes(value)
+
+
+def inputs_options(command: Any) -> Any:
+    """The options that say what a verification runs on; they arrive as keywords of ``verify``."""
+    for option in reversed((
+        click.option("--images", metavar="DIR", help="Verify on photographs of this folder, not on drawn pictures."),
+        click.option("--inputs", metavar="FILE.npz", help="Verify on exactly these arrays: float32, (N, 3, H, W)."),
+        click.option(
+            "--sizes", metavar="HxW,…", callback=_size_list, help="Sizes of the pictures. Default: 224x224,225x231."
+        ),
+        click.option("--count", type=int, metavar="N", help="How many pictures of each size. Default: 8."),
+        click.option("--seed", type=int, metavar="N", help="What the pictures are drawn from. Default: 0."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def print_json(value: object) -> None:
     """Print one JSON object as the result."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))

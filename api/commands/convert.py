@@ -11,6 +11,7 @@ from mshub_convert.options import (
     classes,
     init,
     input_shape,
+    inputs_options,
     print_json,
     quiet,
     select,
@@ -65,6 +66,7 @@ _TO = (
     help="ckpt: write a MindSpore module that builds the network of these weights; it needs nothing of this tool.",
 )
 @click.option("--verify", is_flag=True, help="Run source and target and compare them before the file takes its name.")
+@inputs_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--no-check", is_flag=True, help="Skip hashes and the bit-exact read-back. The record says so.")
@@ -100,6 +102,7 @@ def convert(
     strict: bool,
     as_json: bool,
     quiet: bool,
+    **inputs: Any,
 ) -> None:
     """Convert SOURCE. The word `convert` may be left out.
 
@@ -114,6 +117,7 @@ def convert(
     request = SourceRequest(source, weights, init, trait, select, dialect, classes, bn)
     form = Form(dtype, opset, fold_bn, input_shape, model_url, emit_network)
     options = Options(overwrite=overwrite, check=not no_check, strict=strict, tool=conversion.TOOL)
+    given = conversion.to_verify(verify, **inputs)
     with (
         terminal.progress(enabled=not quiet) as progress,
         conversion.prepared(request, to=to, out=out, form=form, options=options, progress=progress) as prepared,
@@ -121,7 +125,7 @@ def convert(
         if dry_run:
             _show_plan(prepared, as_json=as_json)
             return
-        result = conversion.carry_out(prepared, request, verify=verify, progress=progress)
+        result = conversion.carry_out(prepared, request, inputs=given, progress=progress)
     if not quiet:
         terminal.show_conversion(result)
     if as_json:

@@ -9,6 +9,7 @@ from mshub_convert.options import (
     bn,
     classes,
     init,
+    inputs_options,
     print_json,
     quiet,
     runtime_option,
@@ -30,6 +31,7 @@ from mshub_convert.options import (
 @trait_option("--source-trait", "Say a graph trait of SOURCE.")
 @runtime_option("--runtime", "Run TARGET there instead of where it belongs, on a network built by us if need be.")
 @runtime_option("--source-runtime", "The same for SOURCE.")
+@inputs_options
 @as_json
 @quiet
 def verify(

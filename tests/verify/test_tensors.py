@@ -26,9 +26,8 @@ def test_arrays_are_run_as_they_are(tmp_path: Path, batch: np.ndarray) -> None:
     odd = pictures(9, 65, 71, seed=1)
     found = Tensors.read(saved(tmp_path, square=batch, odd=odd))
     assert (found.count, found.sizes, found.labels) == (8, ((64, 64), (65, 71)), ("64x64", "65x71"))
-    assert (
-        found.told == f"inputs.npz (sha256 {found.sha256[:16]}…): square of 8 x 3 x 64 x 64 and odd of 9 x 3 x 65 x 71"
-    )
+    start = f"inputs.npz (sha256 {found.sha256[:16]}…): "
+    assert found.told == f"{start}square of 8 x 3 x 64 x 64 and odd of 9 x 3 x 65 x 71"
     assert found.notices == ()
     for path, array in zip(found.save(tmp_path), (batch, odd), strict=True):
         assert np.array_equal(np.load(path), array)
@@ -88,13 +87,13 @@ def test_files_that_are_no_npz(tmp_path: Path, batch: np.ndarray) -> None:
     with pytest.raises(EnvironmentError_, match="no file"):
         Tensors.read(tmp_path / "nothing.npz")
     np.save(tmp_path / "one.npy", batch)
-    with pytest.raises(MalformedFileError, match="is one .npy array, not a .npz file"):
+    with pytest.raises(MalformedFileError, match=r"is one \.npy array, not a \.npz file"):
         Tensors.read(tmp_path / "one.npy")
     (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(MalformedFileError, match="is no .npz file of plain arrays"):
+    with pytest.raises(MalformedFileError, match=r"is no \.npz file of plain arrays"):
         Tensors.read(tmp_path / "text.npz")
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
-    with pytest.raises(MalformedFileError, match="is no .npz file of plain arrays"):
+    with pytest.raises(MalformedFileError, match=r"is no \.npz file of plain arrays"):
         Tensors.read(tmp_path / "objects.npz")
     np.savez(tmp_path / "empty.npz")
     with pytest.raises(MalformedFileError, match="holds no arrays"):

@@ -14,22 +14,27 @@ Size = tuple[int, int]
 
 
 class InputSet(Protocol):
-    """Batches of pictures, one for each label; equal and hashable by what it is.
-
-    ``count`` is how many pictures a batch has (the fewest, where they differ), ``sizes`` are (height, width), ``told``
-    says in words which pictures these are, ``notices`` what they cannot show.
-    """
+    """Batches of pictures, one for each label; equal and hashable by what it is."""
 
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """How many pictures a batch has; the fewest, where they differ."""
+
     @property
-    def sizes(self) -> tuple[Size, ...]: ...
+    def sizes(self) -> tuple[Size, ...]:
+        """(height, width) of each batch."""
+
     @property
-    def labels(self) -> tuple[str, ...]: ...
+    def labels(self) -> tuple[str, ...]:
+        """Each batch in a word or two."""
+
     @property
-    def told(self) -> str: ...
+    def told(self) -> str:
+        """Which pictures these are, in words."""
+
     @property
-    def notices(self) -> tuple[str, ...]: ...
+    def notices(self) -> tuple[str, ...]:
+        """What they cannot show, in sentences."""
 
     def narrowed(self, sizes: tuple[Size, ...]) -> Self:
         """The same at these sizes only; raises RuntimeRefusedError where it has no such pictures."""

@@ -106,11 +106,12 @@ def _arrays(file: Path) -> Mapping[str, Array]:
     if not file.is_file():
         raise EnvironmentError_(f"no file {file}", remedy="Check the path given with --inputs.")
     try:
-        with np.load(file, allow_pickle=False) as loaded:
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise MalformedFileError(
-                    f"{file} is one .npy array, not a .npz file", remedy="Save it with numpy.savez(FILE, pictures=…)."
-                )
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise MalformedFileError(
+                f"{file} is one .npy array, not a .npz file", remedy="Save it with numpy.savez(FILE, pictures=…)."
+            )
+        with loaded:
             arrays = {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise MalformedFileError(
