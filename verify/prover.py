@@ -150,7 +150,8 @@ class Prover:
 
 def _first_classes(outcome: Outcome, classes: int) -> Outcome:
     """A run with the logits of the first classes, where the target leaves out the others."""
-    return replace(outcome, logits=tuple(batch[:, :classes] for batch in outcome.logits))
+    cut = ({name: a[:, :classes] if name == "head" else a for name, a in batch.items()} for batch in outcome.outputs)
+    return replace(outcome, outputs=tuple(cut))
 
 
 def _said(side: Side, if_rebuilt: str = "") -> str:

@@ -57,15 +57,16 @@ def own_side(opened: Opened, runtime: str | None = None) -> Side:
 
 def _file_side(opened: Opened, runtime: str) -> Side:
     """The network that the file itself holds."""
-    batch, size, output = None, None, ""
+    batch, size, network = None, None, FileNetwork()
     if opened.recovered is not None:
-        batch, size, output = opened.recovered.batch, opened.recovered.size, opened.recovered.output
+        batch, size = opened.recovered.batch, opened.recovered.size
+        network = FileNetwork({"head": opened.recovered.output}, opened.recovered.values)
     else:
         batch, size = _fixed(opened.checkpoint.metadata.get("input_shape"))
     half = any(ref.spec.dtype == "float16" for ref in opened.tensors.values())
     weights = Weights(opened.source.file.resolve(), opened.checkpoint.container)
     label = f"the file itself in {TITLES[runtime]}"
-    return Side(opened, runtime, FileNetwork(output), weights, label, batch, size, half)
+    return Side(opened, runtime, network, weights, label, batch, size, half)
 
 
 def _fixed(shape: object) -> tuple[int | None, tuple[int, int] | None]:

@@ -7,6 +7,7 @@ import importlib
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,15 @@ def execute(job: Job) -> dict[str, Any]:
     else:
         network, read = _built(runtime, job)
     ready = time.perf_counter()
-    logits, taps, finite = [], [], True
+    outputs, watched, finite = [], [], True
     for index, path in enumerate(job.inputs):
-        values = _forward(runtime, network, _pictures(path), job)
-        finite = finite and all(bool(np.isfinite(value).all()) for value in values.values())
-        logits.append(_save(job, f"logits_{index}.npy", values["head"]))
-        taps.append(
-            {name: _save(job, f"tap_{index}_{name}.npy", value) for name, value in values.items()} if job.taps else {}
-        )
+        given, seen = _forward(runtime, network, _pictures(path), job)
+        finite = finite and all(bool(np.isfinite(value).all()) for value in (*given.values(), *seen.values()))
+        outputs.append(_saved(job, f"output_{index}", given))
+        watched.append(_saved(job, f"watched_{index}", seen))
     done = time.perf_counter()
     return {
-        **read, "logits": logits, "taps": taps, "finite": finite, "versions": versions, "device": job.device,
+        **read, "outputs": outputs, "watched": watched, "finite": finite, "versions": versions, "device": job.device,
         "seconds": {"import": imported - started, "load": ready - imported, "run": done - ready},
     }  # fmt: skip
 
@@ -79,16 +78,18 @@ def _read(loaded: Loaded, unused: tuple[str, ...] = (), rounded: tuple[str, ...]
     }  # fmt: skip
 
 
-def _forward(runtime: Runtime, network: Any, pictures: Any, job: Job) -> dict[str, Any]:
-    """The values for all pictures, run so many at a time as the job says; the last batch is filled up."""
+def _forward(runtime: Runtime, network: Any, pictures: Any, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Outputs and watched values of all pictures, so many at a time as the job says; the last batch is filled up."""
     batch = job.batch or len(pictures)
-    parts: dict[str, list[Any]] = {}
+    parts: tuple[dict[str, list[Any]], dict[str, list[Any]]] = {}, {}
     for start in range(0, len(pictures), batch):
         some = pictures[start : start + batch]
         filled = np.concatenate([some, np.repeat(some[-1:], batch - len(some), 0)])
-        for name, value in runtime.forward(network, filled, taps=job.taps).items():
-            parts.setdefault(name, []).append(value[: len(some)])
-    return {name: np.concatenate(values) for name, values in parts.items()}
+        for kept, found in zip(parts, runtime.forward(network, filled, watch=job.watch), strict=True):
+            for name, value in found.items():
+                kept.setdefault(name, []).append(value[: len(some)])
+    outputs, watched = ({name: np.concatenate(values) for name, values in kept.items()} for kept in parts)
+    return outputs, watched
 
 
 def _pictures(path: Path) -> Any:
@@ -98,9 +99,13 @@ def _pictures(path: Path) -> Any:
     return array
 
 
-def _save(job: Job, name: str, array: Any) -> str:
-    np.save(job.output / name, array, allow_pickle=False)
-    return name
+def _saved(job: Job, start: str, arrays: Mapping[str, Any]) -> dict[str, str]:
+    """Names of the files that the arrays were saved to."""
+    files = {}
+    for number, (name, array) in enumerate(arrays.items()):
+        files[name] = f"{start}_{number}.npy"
+        np.save(job.output / files[name], array, allow_pickle=False)
+    return files
 
 
 if __name__ == "__main__":

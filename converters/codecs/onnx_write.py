@@ -106,6 +106,13 @@ def data_offsets(tensors: Sequence[TensorRef]) -> dict[str, int]:
     return offsets
 
 
+def value_names(network: Described) -> dict[str, str]:
+    """What the model calls the output of each node of the graph."""
+    called = node_names(network)
+    ports = {value: _PORTS.get(name, name) for name, value in network.graph.outputs.items()}
+    return {node.output: ports.get(node.output, called[node.name]) for node in network.graph.nodes}
+
+
 def _nodes(network: Described, *, half: bool) -> list[bytes]:
     """All nodes, in the graph's order, with names of the dialect; for half precision between two casts."""
     graph, slots = network.graph, network.grounding.slots

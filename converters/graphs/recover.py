@@ -81,6 +81,7 @@ class _Assembly:
     notices: list[Finding] = field(default_factory=list)
     folded: int = 0
     biased: dict[str, tuple[TensorRef, str]] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
 
     def recovered(self) -> Recovered:
         """Everything, once all tensors are assigned."""
@@ -91,7 +92,7 @@ class _Assembly:
         self._tell()
         return Recovered(
             self.network, self.traits, self.tensors, self.names, self.folded, batch, size,
-            self.simple.input, self.simple.output, (*self.simple.notices, *self.notices),
+            self.simple.input, self.simple.output, self.values, (*self.simple.notices, *self.notices),
         )  # fmt: skip
 
     @property
@@ -102,8 +103,11 @@ class _Assembly:
         ours, theirs = layer.ours, layer.theirs
         keys = list(ours.inputs[1:])
         if theirs is None:
+            # What the convolution before it gives is what the BatchNorm would.
+            self.values[ours.output] = self.values.pop(ours.inputs[0])
             self._identity(keys, layer)
             return
+        self.values[ours.output] = theirs.output
         held = [name for name in theirs.inputs if name in self.constants.refs]
         for key, name in zip(keys, held, strict=False):
             self.tensors[key] = self.constants.refs[name]
@@ -117,6 +121,7 @@ class _Assembly:
             self.biased[ours.output] = (self.constants.refs[held[-1]], held[-1])
         if ours.op == "BatchNormalization" and ours.inputs[0] in self.biased:
             bias, name = self.biased.pop(ours.inputs[0])
+            del self.values[ours.inputs[0]]  # theirs has the bias, ours has not
             self.tensors[keys[2]] = mean_under_bias(self.tensors[keys[2]], bias)
             self.names[keys[2]] += self.constants.origins.get(name, (name,))
 

@@ -112,8 +112,8 @@ def take_half_inputs(model: Any) -> None:
 
 def test_jobs_of_files_survive_json(tmp_path: Path) -> None:
     made = Job(
-        "onnxruntime", FileNetwork("logits", "basic"), Weights(tmp_path / "w.onnx", "onnx", norm_eps=1e-3),
-        (tmp_path / "a.npy",), tmp_path, batch=3,
+        "onnxruntime", FileNetwork({"head": "logits"}, {"stem.norm": "conv1"}, "basic"),
+        Weights(tmp_path / "w.onnx", "onnx", norm_eps=1e-3), (tmp_path / "a.npy",), tmp_path, batch=3,
     )  # fmt: skip
     assert Job.from_dict(json.loads(json.dumps(made.as_dict()))) == made
 
@@ -227,7 +227,7 @@ def test_without_the_onnx_package_there_is_no_second_reader(job: Callable[..., J
     outcome = run(job(), timeout=TIMEOUT)
     assert (outcome.loader, outcome.hashes) == ("onnxruntime.InferenceSession", {})
     with pytest.raises(MissingPackageError, match=r"features of .* is no output; looking at it needs onnx"):
-        run(job(network=FileNetwork("features")), timeout=TIMEOUT)
+        run(job(network=FileNetwork({"head": "features"})), timeout=TIMEOUT)
 
 
 @pytest.mark.slow
@@ -244,10 +244,10 @@ def test_logits_are_looked_at_before_a_softmax(
         assert (file.parent / "weights.bin").stat().st_size > 10 * file.stat().st_size
     probabilities = run(job(file), timeout=TIMEOUT)
     assert np.allclose(probabilities.logits[0].sum(1), 1)
-    logits = run(job(file, network=FileNetwork("logits")), timeout=TIMEOUT)
+    logits = run(job(file, network=FileNetwork({"head": "logits"})), timeout=TIMEOUT)
     assert distance(logits.logits[0], exact.logits[0]) < 1e-5
     with pytest.raises(LoadError, match="has no value 'features'"):
-        run(job(file, network=FileNetwork("features")), timeout=TIMEOUT)
+        run(job(file, network=FileNetwork({"head": "features"})), timeout=TIMEOUT)
 
 
 @pytest.mark.slow
@@ -347,7 +347,7 @@ def test_a_file_that_is_no_model(job: Callable[..., Job], tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"taps": True}, "logits only"),
+        ({"watch": "stages"}, "does not tell its stages"),
         ({"precision": "float64"}, "has no float64"),
         ({"network": FileNetwork(optimization="most")}, "no optimization level 'most'"),
         ({"container": "ckpt"}, "cannot run .* itself"),
@@ -399,8 +399,8 @@ def test_a_mindir_runs_as_it_is(job: Callable[..., Job], folder: Path, tmp_path:
     assert outcome.loader == "mindspore.load"
     ours = {name: hashlib.sha256(ref.read().tobytes()).hexdigest() for name, ref in mc_tensors(waiting).items()}
     assert outcome.hashes == ours
-    with pytest.raises(RuntimeRefusedError, match="no taps"):
-        run(replace(made, taps=True), timeout=TIMEOUT)
+    with pytest.raises(RuntimeRefusedError, match="has no taps"):
+        run(replace(made, watch="stages"), timeout=TIMEOUT)
 
 
 @pytest.mark.slow

@@ -97,7 +97,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
 def test_a_job_survives_json(own, small, tmp_path):
     network = LibraryNetwork("timm", "resnet50", 7) if own else GraphNetwork(small, "modelzoo", Traits(norm_eps=1e-4))
     job = Job(
-        runtime="torch", network=network, inputs=(tmp_path / "a.npy",), output=tmp_path, precision="float64", taps=True,
+        runtime="torch", network=network, inputs=(tmp_path / "a.npy",), output=tmp_path, precision="float64",
+        watch="stages",
         weights=Weights(tmp_path / "w.pth", "pth", {"a": ("b", "c")}, ("d",), "state_dict.model"),
     )  # fmt: skip
     assert Job.from_dict(json.loads(json.dumps(job.as_dict()))) == job
@@ -186,7 +187,7 @@ def test_a_library_network_from_a_wrapped_pth(job, tmp_path, healthy, inputs):
     assert outcome.finite
     assert set(outcome.versions) == {"python", "numpy", "torch", "timm"}
     assert set(outcome.dtypes.values()) == {"float32", "int64"}
-    assert outcome.taps == ({}, {})
+    assert outcome.watched == ({}, {})
     assert all(outcome.seconds[step] > 0 for step in ("import", "load", "run"))
     assert outcome.unused == ()
     with pytest.raises(LoadError, match=r"there is no model\.best in it"):
@@ -201,15 +202,15 @@ def test_float64_is_a_reference_for_float32(job, tmp_path, healthy, small):
     tensors = healthy(dialect("timm").ground(small))
     safetensors.numpy.save_file({name: np.array(array) for name, array in tensors.items()}, file)
     single, double = (
-        run(job("torch", file, precision=kind, taps=True), timeout=TIMEOUT) for kind in ("float32", "float64")
+        run(job("torch", file, precision=kind, watch="stages"), timeout=TIMEOUT) for kind in ("float32", "float64")
     )
     assert single.loader == "safetensors.torch.load_file"
     assert single.hashes == double.hashes == digests(tensors)
     for ours, reference in zip(single.logits, double.logits, strict=True):
         assert (ours.dtype, reference.dtype) == (np.float32, np.float64)
         assert 0 < distance(ours, reference) < 1e-5
-    assert list(double.taps[1]) == list(small.graph().taps)
-    assert np.array_equal(double.taps[1]["head"], double.logits[1])
+    assert list(double.watched[1]) == list(small.graph().taps)
+    assert np.array_equal(double.watched[1]["head"], double.logits[1])
 
 
 @pytest.mark.slow
@@ -294,11 +295,11 @@ def test_mindspore_reads_its_own_files(suffix, loader, job, tmp_path, healthy, s
     file = save_mindspore(tmp_path / f"w.{suffix}", tensors)
     # Files under verification have a temporary name, which MindSpore would not take.
     waiting = file.rename(tmp_path / f"w.{suffix}.part")
-    outcome = run(job("mindspore", waiting, suffix, taps=True), timeout=TIMEOUT)
+    outcome = run(job("mindspore", waiting, suffix, watch="stages"), timeout=TIMEOUT)
     assert outcome.loader == loader
     assert outcome.hashes == digests(tensors)
     assert set(outcome.versions) == {"python", "numpy", "mindspore"}
-    assert list(outcome.taps[0]) == list(small.graph().taps)
+    assert list(outcome.watched[0]) == list(small.graph().taps)
 
     # The same file gives the float64 reference, in torch and under torch's names.
     ours, theirs = (dialect(name).ground(small) for name in ("timm", "mindcv"))
@@ -356,8 +357,8 @@ def test_mindcvs_own_network(job, tmp_path, healthy):
     outcome = run(job("mindspore", file, network=network), timeout=TIMEOUT)
     assert outcome.logits[0].shape == (2, 5)
     assert "mindcv" in outcome.versions
-    with pytest.raises(RuntimeRefusedError, match="no taps"):
-        run(job("mindspore", file, network=network, taps=True), timeout=TIMEOUT)
+    with pytest.raises(RuntimeRefusedError, match="has no taps"):
+        run(job("mindspore", file, network=network, watch="stages"), timeout=TIMEOUT)
 
 
 @pytest.mark.slow

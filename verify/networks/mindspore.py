@@ -3,7 +3,7 @@
 Layers nest by name in one tree of cells and run in another, of blocks, which graph mode and MINDIR compile fast.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import mindspore
@@ -66,18 +66,25 @@ class Network(_Chain):
             (cells[node.name], [name for name in node.inputs if name not in parameters], node.output)
             for node in graph.nodes
         ]
-        self._graph_input, self._tap_values = graph.input, dict(graph.taps)
+        self._graph_input = graph.input
+        self.output_values, self.tap_values = dict(graph.outputs), dict(graph.taps)
 
     def taps(self, x: Any) -> dict[str, Any]:
         """The values at the graph's taps, from stem to logits; runs node by node, outside graph mode."""
-        known, wanted = {self._graph_input: x}, set(self._tap_values.values())
+        wanted = set(self.tap_values.values())
+        values = {name: value for name, value in self.values(x) if name in wanted}
+        return {tap: values[value] for tap, value in self.tap_values.items()}
+
+    def values(self, x: Any) -> Iterator[tuple[str, Any]]:
+        """The output of every node, in the graph's order; runs node by node, outside graph mode."""
+        known = {self._graph_input: x}
         last_use = {name: output for _, inputs, output in self._plan for name in inputs}
         for cell, inputs, output in self._plan:
-            known[output] = cell(*(known[name] for name in inputs))
+            result = known[output] = cell(*(known[name] for name in inputs))
             for name in inputs:
-                if last_use[name] == output and name not in wanted:
+                if last_use[name] == output:
                     known.pop(name, None)
-        return {tap: known[value] for tap, value in self._tap_values.items()}
+            yield output, result
 
     def _named(self, place: Place) -> nn.Cell:
         layers = [_layer(place) for _ in place.paths]

@@ -36,8 +36,8 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         found = places(graph, grounding, "torch")
         # Plain dicts, because the graph's read-only views can be neither copied nor pickled.
         self.nodes = [replace(node, attributes=dict(node.attributes)) for node in graph.nodes]
-        self._tap_values = dict(graph.taps)
-        self._input, self._outputs = graph.input, dict(graph.outputs)
+        self.tap_values = dict(graph.taps)
+        self._input, self.output_values = graph.input, dict(graph.outputs)
         self._paths = {name: place.paths for name, place in found.items()}
         for place in found.values():
             for path in place.paths:
@@ -50,13 +50,13 @@ class Network(torch.nn.Module):  # type: ignore[misc]
 
     def outputs(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The graph's outputs by name."""
-        values = self._run(x, set(self._outputs.values()))
-        return {name: values[value] for name, value in self._outputs.items()}
+        values = self._run(x, set(self.output_values.values()))
+        return {name: values[value] for name, value in self.output_values.items()}
 
     def taps(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The values at the graph's taps, from stem to logits."""
-        values = self._run(x, set(self._tap_values.values()))
-        return {tap: values[value] for tap, value in self._tap_values.items()}
+        values = self._run(x, set(self.tap_values.values()))
+        return {tap: values[value] for tap, value in self.tap_values.items()}
 
     def values(self, x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         """The output of every node, in the graph's order."""

@@ -12,17 +12,18 @@ from ...converters.errors import EnvironmentError_
 from ...mappings.graph import Shape
 from ..errors import RuntimeRefusedError
 from ..process import call
-from .job import FileNetwork, GraphNetwork, Job, LibraryNetwork, Network, Precision, Weights
+from .job import FileNetwork, GraphNetwork, Job, LibraryNetwork, Network, Precision, Values, Watch, Weights
 from .weights import Loaded
 
 __all__ = [
     "EXTRAS", "RUNTIMES", "FileNetwork", "GraphNetwork", "Job", "LibraryNetwork", "Network", "Outcome", "Precision",
-    "Runtime", "Weights", "run",
+    "Runtime", "Values", "Watch", "Weights", "run",
 ]  # fmt: skip
 
-# Runtime, a module beside this one, → the extra of ours that installs it.
-EXTRAS: Mapping[str, str] = {"torch": "torch", "mindspore": "mindspore", "onnxruntime": "onnx"}
-RUNTIMES = tuple(EXTRAS)
+# Runtime, a module beside this one, → the extra of ours that installs it; the reference needs none.
+EXTRAS: Mapping[str, str] = {"torch": "torch", "mindspore": "mindspore", "onnxruntime": "onnx", "reference": ""}
+# Those that compute in float32.
+RUNTIMES = tuple(runtime for runtime in EXTRAS if runtime != "reference")
 
 Array = npt.NDArray[Any]
 
@@ -54,22 +55,23 @@ class Runtime(Protocol):
     def load(self, network: Any, tensors: Mapping[str, Array]) -> None:
         """Give the network its weights, strictly."""
 
-    def forward(self, network: Any, pictures: Array, *, taps: bool) -> dict[str, Array]:
-        """Logits under ``head``, with taps the other values too."""
+    def forward(self, network: Any, pictures: Array, *, watch: Watch) -> tuple[Values, Values]:
+        """The outputs (a classifier's logits under ``head``) and what is watched: stages by tap, or values by node."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run gave.
 
-    ``logits`` has one array (N, classes) for each input file, ``taps`` one mapping (empty unless asked for).
+    ``outputs`` has one mapping for each input file (a classifier's has ``head``: logits of shape (N, classes)),
+    ``watched`` one of what was asked for beside them.
     ``hashes`` and ``dtypes`` are of every tensor in the file as ``loader`` returned it: sha256 of its little-endian
     bytes. ``unused`` names what the file holds and the network did not take, ``rounded`` tensors that were wider
     than the network's and changed. ``seconds`` are those of import, load and run.
     """
 
-    logits: tuple[Array, ...]
-    taps: tuple[Mapping[str, Array], ...]
+    outputs: tuple[Values, ...]
+    watched: tuple[Values, ...]
     finite: bool
     hashes: Mapping[str, str]
     dtypes: Mapping[str, str]
@@ -79,6 +81,11 @@ class Outcome:
     versions: Mapping[str, str]
     device: str
     seconds: Mapping[str, float]
+
+    @property
+    def logits(self) -> tuple[Array, ...]:
+        """The arrays of the only output."""
+        return tuple(only for (only,) in (batch.values() for batch in self.outputs))
 
     def as_dict(self) -> dict[str, Any]:
         """How it was run, as plain values for JSON: no arrays, no hashes."""
@@ -95,8 +102,8 @@ def run(job: Job, *, timeout: float) -> Outcome:
     Raises MissingPackageError (a package is not installed), EnvironmentError_ (a file is not there), LoadError (the
     weights do not fit), RuntimeRefusedError, RuntimeTimeoutError, RuntimeCrashError, or what reading the file raised.
     """
-    if job.runtime not in RUNTIMES:
-        raise RuntimeRefusedError(f"no runtime {job.runtime!r}", remedy=f"Use one of {', '.join(RUNTIMES)}.")
+    if job.runtime not in EXTRAS:
+        raise RuntimeRefusedError(f"no runtime {job.runtime!r}", remedy=f"Use one of {', '.join(EXTRAS)}.")
     job = _absolute(job)
     for path in (job.weights.file, *job.inputs):
         if not path.is_file():
@@ -122,8 +129,8 @@ def _outcome(job: Job, data: Mapping[str, Any]) -> Outcome:
         return loaded
 
     return Outcome(
-        logits=tuple(array(name) for name in data["logits"]),
-        taps=tuple({tap: array(name) for tap, name in files.items()} for files in data["taps"]),
+        outputs=tuple({name: array(file) for name, file in files.items()} for files in data["outputs"]),
+        watched=tuple({name: array(file) for name, file in files.items()} for files in data["watched"]),
         finite=data["finite"], hashes=data["hashes"], dtypes=data["dtypes"], loader=data["loader"],
         unused=tuple(data["unused"]), rounded=tuple(data["rounded"]), versions=data["versions"],
         device=data["device"], seconds=data["seconds"],

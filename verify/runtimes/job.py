@@ -5,10 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy.typing as npt
+
 from ...mappings.architectures import Architecture, from_dict
 from ...mappings.traits import Traits
 
 Precision = Literal["float16", "float32", "float64"]
+# What is kept of a run: what the network gives, its stages too, or the output of every node.
+Watch = Literal["outputs", "stages", "values"]
+# Arrays by name, each with one row a picture.
+Values = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +57,21 @@ class GraphNetwork:
 class FileNetwork:
     """The network that a file itself holds (ONNX, MINDIR): the file is run as it is, under no names of ours.
 
-    ``output`` is the value that holds the logits where that is not the file's only output; ``optimization`` tells how
-    far ONNX Runtime may rewrite the graph: ``disable``, ``basic``, ``extended`` or ``all``, as it does by default.
+    ``outputs`` tells which of its values are which outputs (``head`` → ``logits``); without, its only one is ``head``.
+    ``values`` tells which are the outputs of our nodes, for those that can be watched. ``optimization`` tells how far
+    ONNX Runtime may rewrite the graph: ``disable``, ``basic``, ``extended`` or ``all``, as it does by default.
     """
 
-    output: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
     optimization: str = "all"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"kind": "file", "output": self.output, "optimization": self.optimization}
+        return {
+            "kind": "file", "outputs": dict(self.outputs), "values": dict(self.values),
+            "optimization": self.optimization,
+        }  # fmt: skip
 
 
 Network = LibraryNetwork | GraphNetwork | FileNetwork
@@ -96,9 +107,9 @@ class Weights:
 class Job:
     """One network, one file of weights, one or more batches of inputs (.npy, float32, N x 3 x H x W).
 
-    Results go to the folder ``output``; with ``taps`` the values along the network are kept too. ``batch`` is how
-    many pictures run at a time (None: all of a file). The precision ``float16`` is float32 arithmetic with what goes
-    into and out of every layer rounded, as devices of half precision do it; only our networks in torch have it.
+    Results go to the folder ``output``; ``watch`` says which values along the network are kept too. ``batch`` is
+    how many pictures run at a time (None: all of a file). The precision ``float16`` is float32 arithmetic with what
+    goes into and out of every layer rounded, as devices of half precision do it; only our networks in torch have it.
     """
 
     runtime: str
@@ -108,7 +119,7 @@ class Job:
     output: Path
     precision: Precision = "float32"
     device: str = "cpu"
-    taps: bool = False
+    watch: Watch = "outputs"
     batch: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,7 +127,7 @@ class Job:
         return {
             "runtime": self.runtime, "device": self.device, "precision": self.precision,
             "network": self.network.as_dict(), "weights": self.weights.as_dict(),
-            "inputs": [str(path) for path in self.inputs], "output": str(self.output), "taps": self.taps,
+            "inputs": [str(path) for path in self.inputs], "output": str(self.output), "watch": self.watch,
             "batch": self.batch,
         }  # fmt: skip
 
@@ -127,7 +138,7 @@ class Job:
         return cls(
             runtime=data["runtime"], device=data.get("device", "cpu"), precision=data.get("precision", "float32"),
             network=_network(data["network"]), inputs=tuple(map(Path, data["inputs"])), output=Path(data["output"]),
-            taps=data.get("taps", False), batch=data.get("batch"),
+            watch=data.get("watch", "outputs"), batch=data.get("batch"),
             weights=Weights(
                 Path(weights["file"]), weights["container"], select=weights.get("select", ""),
                 absent=tuple(weights.get("absent", ())), norm_eps=weights.get("norm_eps"),
@@ -138,7 +149,7 @@ class Job:
 
 def _network(data: Mapping[str, Any]) -> Network:
     if data["kind"] == "file":
-        return FileNetwork(data.get("output", ""), data.get("optimization", "all"))
+        return FileNetwork(data.get("outputs", {}), data.get("values", {}), data.get("optimization", "all"))
     if data["kind"] == "library":
         return LibraryNetwork(data["library"], data["model"], data["classes"], data.get("traits", {}))
     return GraphNetwork(from_dict(data["architecture"]), data["dialect"], Traits().with_values(data["traits"]))

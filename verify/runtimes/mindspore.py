@@ -13,7 +13,8 @@ from ...mappings.dialects import dialect
 from ...mappings.graph import Shape
 from ..errors import LoadError, RuntimeRefusedError
 from ..networks import mindspore as networks
-from .job import GraphNetwork, Job, LibraryNetwork, Network, Weights
+from ..networks.watching import kept
+from .job import GraphNetwork, Job, LibraryNetwork, Network, Values, Watch, Weights
 from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
@@ -110,14 +111,14 @@ def load(network: Any, tensors: Mapping[str, Array]) -> None:
     networks.load(network, tensors)
 
 
-def forward(network: Any, pictures: Array, *, taps: bool) -> dict[str, Array]:
-    """Logits under ``head``, with taps the other values too."""
+def forward(network: Any, pictures: Array, *, watch: Watch) -> tuple[Values, Values]:
+    """Logits under ``head``, and what is watched."""
     x = mindspore.Tensor(np.ascontiguousarray(pictures))
-    if not taps:
-        return {"head": _logits(network, x)}
+    if watch == "outputs":
+        return {"head": _logits(network, x)}, {}
     if not isinstance(network, networks.Network):
-        raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
-    return {name: value.asnumpy() for name, value in network.taps(x).items()}
+        raise RuntimeRefusedError("a network that is not ours has no taps", remedy="Take the network of the graph.")
+    return kept(network.values(x), network.output_values, network.tap_values, watch, mindspore.Tensor.asnumpy)
 
 
 def _logits(network: Any, x: Any) -> Array:

@@ -27,16 +27,12 @@ _WRONG_FILE = ("InvalidGraph", "InvalidProtobuf", "InvalidArgument")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An open model: one input, and the output to look at."""
+    """An open model: one input, the outputs to look at, by what we call them, and all that it has."""
 
     model: Any
     file: Path
-    output: str
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of all outputs."""
-        return [port.name for port in self.model.get_outputs()]
+    outputs: Mapping[str, str]
+    ports: tuple[str, ...]
 
     @property
     def input(self) -> Any:
@@ -47,19 +43,19 @@ class Session:
             raise RuntimeRefusedError(f"{self.file} takes {told}, not one batch of pictures")
         return ports[0]
 
-    def run(self, value: Any) -> Any:
-        """The output for one input."""
+    def run(self, value: Any) -> dict[str, Any]:
+        """The outputs for one input."""
         try:
-            (result,) = self.model.run([self.output], {self.input.name: value})
+            results = self.model.run(list(self.outputs.values()), {self.input.name: value})
         except Exception as error:  # ONNX Runtime's errors have no base of their own
             raise _refusal(f"running {self.file}", error) from None
-        return result
+        return dict(zip(self.outputs, results, strict=True))
 
 
 def open_session(
-    file: Path, *, device: str, optimization: str, output: str = "", model: bytes | None = None
+    file: Path, *, device: str, optimization: str, outputs: Mapping[str, str], model: bytes | None = None
 ) -> Session:
-    """Open a file, or the ``model`` that was made of it; without ``output`` it must have only one."""
+    """Open a file, or the ``model`` that was made of it; without ``outputs`` its only one is ``head``."""
     provider, settings = PROVIDERS[device]
     _check(provider, onnxruntime.get_available_providers(), "is not in this build of onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -82,12 +78,10 @@ def open_session(
         raise _refusal(f"opening {file}", error) from None
     # enable_fallback is not enough: a provider whose libraries are missing is left out without an error.
     _check(provider, opened.get_providers()[:1], "could not be started")
-    session = Session(opened, file, output)
-    if output:
-        return session
-    if len(session.outputs) != 1:
-        raise RuntimeRefusedError(f"{file} has the outputs {', '.join(session.outputs)}: which one has the logits?")
-    return Session(opened, file, session.outputs[0])
+    ports = tuple(port.name for port in opened.get_outputs())
+    if not outputs and len(ports) != 1:
+        raise RuntimeRefusedError(f"{file} has the outputs {', '.join(ports)}: which one has the logits?")
+    return Session(opened, file, outputs or {"head": ports[0]}, ports)
 
 
 def _check(provider: str, found: Sequence[str], fault: str) -> None:

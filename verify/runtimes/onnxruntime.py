@@ -1,6 +1,6 @@
 """The ONNX Runtime runtime: the network of an .onnx file, and ours written as one; float32, on the CPU unless asked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,15 @@ import numpy.typing as npt
 import onnxruntime
 
 from ...converters.codecs import Described, EmbeddedRecord, codec
-from ...converters.codecs.onnx_write import DEFAULT_OPSET
+from ...converters.codecs.onnx_write import DEFAULT_OPSET, value_names
 from ...converters.splice import splice
 from ...converters.tensors import TensorRef, TensorSpec
 from ...mappings.dialects import Grounding, dialect
 from ...mappings.folding import graph_grounding
-from ...mappings.graph import Shape
+from ...mappings.graph import Graph, Shape
 from ..errors import LoadError, MissingPackageError, RuntimeRefusedError
 from ..networks.places import check_fit
-from .job import FileNetwork, GraphNetwork, Job, Network, Weights
+from .job import FileNetwork, GraphNetwork, Job, Network, Values, Watch, Weights
 from .onnx_session import PROVIDERS, Session, open_session
 from .weights import Loaded, read_ourselves
 
@@ -35,6 +35,17 @@ class OnnxNetwork:
 
     job: Job
     session: Session | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs; none where a file has only one."""
+        network = self.job.network
+        return tuple(network.outputs if isinstance(network, FileNetwork) else self.described.outputs)
+
+    @property
+    def described(self) -> Graph:
+        """The graph of a network of ours."""
+        return self.graph.architecture.graph(self.graph.traits)
 
     @property
     def graph(self) -> GraphNetwork:
@@ -63,11 +74,17 @@ def open_file(job: Job) -> tuple[OnnxNetwork, Loaded]:
     if job.weights.container != "onnx" or not isinstance(network, FileNetwork):
         raise RuntimeRefusedError(f"ONNX Runtime cannot run {file} itself", remedy="Have its network rebuilt.")
     _check_precision(job)
-    open_it = partial(open_session, file, device=job.device, optimization=network.optimization, output=network.output)
-    session = open_it()
-    if session.output not in session.outputs:
-        session = open_it(model=_with_output(file, network.output))
+    session = _session(job, file, network.optimization, network.outputs, network.values)
     return OnnxNetwork(job, session), _initializers(file)
+
+
+def _session(job: Job, file: Path, optimization: str, outputs: Mapping[str, str], values: Mapping[str, str]) -> Session:
+    """A session that gives the outputs, and the values that the job watches, which are no outputs of the file."""
+    wanted = {**outputs, **(values if job.watch == "values" else {})}
+    open_it = partial(open_session, file, device=job.device, optimization=optimization)
+    session = open_it(outputs=wanted)
+    inner = [value for value in wanted.values() if value not in session.ports]
+    return open_it(outputs=wanted, model=_with_outputs(file, inner)) if inner else session
 
 
 def build(job: Job) -> OnnxNetwork:
@@ -94,7 +111,7 @@ def load(network: OnnxNetwork, tensors: Mapping[str, Array]) -> None:
     ours, architecture = network.graph, network.graph.architecture
     names = graph_grounding(network.grounding)
     described = Described(
-        architecture.name, architecture.classes, architecture.graph(ours.traits), names,
+        architecture.name, architecture.classes, network.described, names,
         "network.onnx", "mshub-convert", DEFAULT_OPSET, ours.traits,
     )  # fmt: skip
     refs = [_ref(name, shape, tensors[name]) for name, shape in names.specs.items()]
@@ -102,13 +119,15 @@ def load(network: OnnxNetwork, tensors: Mapping[str, Array]) -> None:
     pieces = writer.layout(refs, EmbeddedRecord(b"", bytes), framework=names.dialect.framework, network=described)
     for end, parts in {**writer.beside(refs), "": pieces}.items():
         splice(folder / f"{described.file}{end}", parts, sync=False)
-    network.session = open_session(folder / described.file, device=network.job.device, optimization="all")
+    values = value_names(described)
+    outputs = {name: values[value] for name, value in described.graph.outputs.items()}
+    network.session = _session(network.job, folder / described.file, "all", outputs, values)
 
 
-def forward(network: OnnxNetwork, pictures: Array, *, taps: bool) -> dict[str, Array]:
-    """Float32 logits under ``head``."""
-    if taps:
-        raise RuntimeRefusedError("ONNX Runtime gives logits only, no taps", remedy="Look at those in torch.")
+def forward(network: OnnxNetwork, pictures: Array, *, watch: Watch) -> tuple[Values, Values]:
+    """Float32 outputs, and what is watched: the outputs of all nodes that the file has."""
+    if watch == "stages":
+        raise RuntimeRefusedError("an ONNX file does not tell its stages", remedy="Watch all values.")
     if network.session is None:
         raise RuntimeError("the network has no weights yet")
     port, file = network.session.input, network.job.weights.file
@@ -119,8 +138,12 @@ def forward(network: OnnxNetwork, pictures: Array, *, taps: bool) -> dict[str, A
             f"{file} takes {_told(port.shape)} only, not {_told(pictures.shape)}",
             remedy="Give it pictures of that size, and that many at a time.",
         )
-    logits: Array = network.session.run(pictures.astype(_DTYPES[port.type], copy=False))
-    return {"head": logits.reshape(len(logits), -1).astype(np.float32, copy=False)}
+    results = network.session.run(pictures.astype(_DTYPES[port.type], copy=False))
+    found = {name: np.asarray(array).astype(np.float32, copy=False) for name, array in results.items()}
+    if "head" in found:  # a classifier may give its logits as 1x1 pictures
+        found["head"] = found["head"].reshape(len(pictures), -1)
+    outputs = {name: array for name, array in found.items() if name in (network.outputs or found)}
+    return outputs, found if watch == "values" else {}
 
 
 def _check_precision(job: Job) -> None:
@@ -130,17 +153,19 @@ def _check_precision(job: Job) -> None:
         )
 
 
-def _with_output(file: Path, value: str) -> bytes:
-    """The model with one more output; external data stays where it is."""
+def _with_outputs(file: Path, values: Sequence[str]) -> bytes:
+    """The model with more outputs; external data stays where it is."""
     try:
         import onnx
     except ImportError as error:
-        message = f"{value} of {file} is no output; looking at it needs onnx: {error}"
+        message = f"{values[0]} of {file} is no output; looking at it needs onnx: {error}"
         raise MissingPackageError(message, remedy="pip install 'mshub-convert[onnx]'") from None
     model = onnx.load(str(file), load_external_data=False)
-    if not any(value in node.output for node in model.graph.node):
-        raise LoadError(f"{file} has no value {value!r}", remedy="See `mshub-convert inspect`.")
-    model.graph.output.append(onnx.ValueInfoProto(name=value))
+    made = {value for node in model.graph.node for value in node.output}
+    for value in values:
+        if value not in made:
+            raise LoadError(f"{file} has no value {value!r}", remedy="See `mshub-convert inspect`.")
+        model.graph.output.append(onnx.ValueInfoProto(name=value))
     serialized: bytes = model.SerializeToString()
     return serialized
 

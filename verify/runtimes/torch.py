@@ -20,7 +20,8 @@ from ..errors import LoadError, RuntimeRefusedError
 from ..networks import mmpretrain
 from ..networks import torch as networks
 from ..networks.torch_half import HalfNetwork
-from .job import GraphNetwork, Job, LibraryNetwork, Network, Weights
+from ..networks.watching import kept
+from .job import GraphNetwork, Job, LibraryNetwork, Network, Values, Watch, Weights
 from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
@@ -176,15 +177,13 @@ def load(network: torch.nn.Module, tensors: Mapping[str, Array]) -> None:
         network.fold()
 
 
-def forward(network: torch.nn.Module, pictures: Array, *, taps: bool) -> dict[str, Array]:
-    """Logits under ``head``, with taps the other values too."""
+def forward(network: torch.nn.Module, pictures: Array, *, watch: Watch) -> tuple[Values, Values]:
+    """Logits under ``head``, and what is watched."""
     dtype = next(network.parameters()).dtype
     with torch.inference_mode():
         x = torch.from_numpy(np.ascontiguousarray(pictures)).to(dtype)
-        if not taps:
-            ours = isinstance(network, networks.Network)
-            values = network.outputs(x) if ours else {"head": network(x)}
-            return {name: value.numpy() for name, value in values.items()}
-        if not isinstance(network, networks.Network):
+        if isinstance(network, networks.Network):
+            return kept(network.values(x), network.output_values, network.tap_values, watch, torch.Tensor.numpy)
+        if watch != "outputs":
             raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
-        return {name: value.numpy() for name, value in network.taps(x).items()}
+        return {"head": network(x).numpy()}, {}
