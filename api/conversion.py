@@ -177,7 +177,9 @@ def prepared(
     """A conversion planned and ready to be carried out, its source open; nothing is written."""
     target = parse_target(to, form or Form())
     with request.open(progress) as opened:
-        destination = output_path(None if out is None else str(out), target, opened.source.model)
+        destination = output_path(
+            None if out is None else str(out), target, opened.source.model, opened.network.name, opened.facts
+        )
         yield prepare(opened, target, destination, options or Options(tool=TOOL))
 
 

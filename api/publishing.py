@@ -1,7 +1,6 @@
 """Publish a conversion: the weight file in the folder that a model hub wants, all of it or nothing."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mshub_convert.conversion import Conversion, carry_out
@@ -10,7 +9,7 @@ from mshub_convert.converters.findings import Finding
 from mshub_convert.converters.pipeline import (
     Prepared,
     Progress,
-    publication_folder,
+    publication_parts,
     refuse_problems,
     refuse_taken_name,
 )
@@ -39,17 +38,18 @@ def publish(
     refuse_problems(conversion.plan)
     refuse_taken_name(conversion)
     target = conversion.target
-    with PublicationFolder(publication_folder(conversion)) as folder:
-        weights = folder.path / publication.weights
-        inner = replace(conversion, target=replace(target, publication=None), destination=weights)
+    destination, weights = publication_parts(conversion)
+    with PublicationFolder(destination) as folder:
+        inner = replace(conversion, target=replace(target, publication=None), destination=folder.path / weights)
         try:
             result = carry_out(inner, request, inputs=inputs, progress=progress)
         except ProofFailedError as error:
-            kept = folder.fail() / Path(publication.weights)
+            kept = folder.fail() / weights
             raise error.proof.failed(kept=kept.with_name(f"{kept.name}.failed")) from None
         model = conversion.opened.source.model
         published = Published(
-            result.record, model, result.sha256, result.nbytes, target.model_url, target.input_shape
+            result.record, model, result.sha256, result.nbytes, target.model_url, target.input_shape,
+            conversion.module, weights,
         )  # fmt: skip
         findings = publication.write(folder.path, published)
         if findings and conversion.options.strict:

@@ -18,7 +18,7 @@ from .findings import Finding
 from .graphs.recovered import Recovered
 from .openmmlab import Said, said_by
 from .record import NOTHING_CARRIED, Carried, carried, read_sidecar
-from .sources import Source
+from .sources import Origin, Source
 from .tensors import Checkpoint, TensorRef
 
 # What is recorded of BatchNorms that got statistics.
@@ -53,6 +53,16 @@ class Opened:
     def network(self) -> Architecture:
         """The network that a target gets."""
         return self.found.architecture.with_classes(self.classes)
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether what its own record says of the weights is all there is: the source is a mere file."""
+        return self.source.origin.kind in ("file", "memory") and bool(self.carried.data)
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What is known of the weights: from the record of a mere file, else from where they come from."""
+        return self.carried.facts if self.passes_on else self.source.facts
 
     @property
     def folded(self) -> bool:
@@ -106,7 +116,7 @@ def _open(
         found, tensors = identified(recovered, wanted)
     else:
         found = _identified(source, tensors, wanted, prefix)
-    source, retrained = _without_facts_of_others(source, found)
+    source, retrained = _without_facts_of_others(_as_recorded(source, kept), found)
     source, contradicted = as_it_is(source, found)
     stated = _stated(source, checkpoint, found, known=overrides if kept.traits is None else Traits().as_dict())
     source = replace(source, facts={**source.facts, "training": stated.facts}) if stated.facts else source
@@ -205,6 +215,13 @@ def _without_facts_of_others(source: Source, found: Identification) -> tuple[Sou
         " so tag, licence and accuracy of the published weights are not recorded"
     )
     return replace(source, facts=own), [Finding("classes", fact)]
+
+
+def _as_recorded(source: Source, kept: Carried) -> Source:
+    """A file that is the very one that its address means, by its whole sha256: there its own record knows best."""
+    the_very = source.facts.get("sha256_checked") == "full"
+    drawn = kept.text("origin").startswith("calibrated")
+    return replace(source, origin=Origin("file")) if the_very and drawn else source
 
 
 def _not_the_models(source: Source, kept: Carried) -> tuple[Finding, ...]:

@@ -65,7 +65,8 @@ class Prepared:
 def prepare(opened: Opened, target: Target, destination: Path, options: Options) -> Prepared:
     """Make the plan; its problems are for the caller to look at, nothing is written."""
     network = opened.network
-    asked, target = target, named_as_source(target, opened, destination).for_network(network)
+    asked = named_as_source(target, opened, destination)
+    target = asked.for_network(network)
     graph, grounding = target.ground(network, opened.traits)
     removed = folds(network.graph(opened.traits)) if target.fold_bn else ()
     plan = make_plan(opened.tensors, opened.found, grounding, carried=opened.carried, dtype=target.dtype, folds=removed)
@@ -73,7 +74,8 @@ def prepare(opened: Opened, target: Target, destination: Path, options: Options)
         problems=(*opened.problems, *dtype_problems(plan, target)),
         notices=(*opened.notices, *target_notices(opened, asked, target)),
     )
-    module = "" if target.emit_network is None else _module(plan, opened.traits, destination.name, options.tool)
+    wanted = target.emit_network is not None or (target.publication is not None and target.publication.has_module)
+    module = "" if not wanted else _module(plan, opened.traits, destination.name, options.tool)
     alone = is_alone(target, plan, opened, destination)
     plan = plan.strict() if options.strict else plan
     return Prepared(opened, target, plan, graph, removed, destination, options, module, alone)
@@ -114,8 +116,8 @@ def refuse_taken_name(prepared: Prepared) -> None:
         return
     options, source = prepared.options, prepared.opened.source.file
     if prepared.target.publication is not None:
-        weights = prepared.target.publication.weights
-        refuse_taken_folder(publication_folder(prepared), weights, source=source, overwrite=options.overwrite)
+        folder, weights = publication_parts(prepared)
+        refuse_taken_folder(folder, weights, source=source, overwrite=options.overwrite)
         return
     refuse_taken(prepared.destination, source=source, overwrite=options.overwrite)
 
@@ -135,11 +137,12 @@ def write_network(prepared: Prepared) -> Path | None:
     return file
 
 
-def publication_folder(prepared: Prepared) -> Path:
-    """The folder of a publication, of which the destination is a file."""
-    publication = prepared.target.publication
+def publication_parts(prepared: Prepared) -> tuple[Path, str]:
+    """The folder of a publication, and the place of the weight file in it."""
+    publication, destination = prepared.target.publication, prepared.destination
     depth = len(Path(publication.weights).parts) if publication is not None else 1
-    return prepared.destination.parents[depth - 1]
+    folder = destination.parents[depth - 1]
+    return folder, destination.relative_to(folder).as_posix()
 
 
 def write(prepared: Prepared, progress: Progress | None = None, *, export: Exporter | None = None) -> Staged:
@@ -257,7 +260,7 @@ def record_of(prepared: Prepared, digests: tuple[str, ...]) -> Record:
         SourceFile(file.path.name, opened.checkpoint.container, file.size, digest)
         for file, digest in zip(files, digests or repeat(""), strict=False)
     )
-    passed_on = source.origin.kind in ("file", "memory") and bool(earlier.data)
+    passed_on = opened.passes_on
     operations = {f"{step.cast} → {step.target.spec.dtype}" for step in plan.steps if step.cast}
     if target.fold_bn:
         operations.add("BatchNorm folded into convolutions in float64, rounded once")
@@ -272,7 +275,7 @@ def record_of(prepared: Prepared, digests: tuple[str, ...]) -> Record:
         origin=(earlier.text("origin") if passed_on else "") or source.origin.kind,
         pretrained=earlier.pretrained if passed_on else source.origin.pretrained,
         address=earlier.text("address") if source.origin.kind in ("file", "memory") else source.address,
-        facts=dict(earlier.facts if passed_on else source.facts),
+        facts=dict(opened.facts),
         sources=(*earlier.sources, *these),
         dropped=plan.dropped,
         synthesised=tuple(collapse(plan.synthesised)),

@@ -1,8 +1,11 @@
 """The target of a conversion: container, dialect, dtype, and the file it becomes."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from ..mappings.architectures import Architecture
 from ..mappings.dialects import BUILTIN, Dialect, Grounding, dialect, preferred_dialect
@@ -139,10 +142,15 @@ def _check_input_shape(shape: tuple[int, ...] | None) -> None:
         raise UsageError(f"no picture has the shape {said}", remedy="Use N,3,H,W, such as 1,3,224,224.")
 
 
-def output_path(out: str | None, target: Target, model: str) -> Path:
-    """Where the output goes: ``-o`` is a file name with the container's suffix, or a folder; a publication's own."""
+def output_path(
+    out: str | None, target: Target, model: str, network: str = "", facts: Mapping[str, Any] = MappingProxyType({})
+) -> Path:
+    """Where the output goes: ``-o`` is a file name with the container's suffix, or a folder; a publication's own.
+
+    ``model`` is what outputs are called after; publications go by the network and what is known of its weights.
+    """
     if target.publication is not None:
-        return Path(out or model) / target.publication.weights
+        return Path(out or model) / target.publication.path(network, facts)
     suffix = target.codec.suffixes[0]
     if out is None:
         return Path(f"{model}{suffix}")

@@ -51,10 +51,11 @@ def _of_library(opened: Opened, target: Target) -> list[Finding]:
     if target.codec.holds_graph:  # the file computes what it says, whatever a library's network does
         return []
     loader = "load_mindspore" if target.framework == "mindspore" else "load_torch"
+    emitted = ", as the module of --emit-network does" if target.codec.name == "ckpt" else ""
     if not target.dialect.models:
         return [Finding(
             "no-library", f"{library} has no networks in {target.framework}: the names follow its convention", (),
-            f"The file loads with mshub_convert.{loader}, which builds the network.",
+            f"The file loads with mshub_convert.{loader}, which builds the network{emitted}.",
         )]  # fmt: skip
     if not target.dialect.builds(network):
         return [Finding(
@@ -67,7 +68,7 @@ def _of_library(opened: Opened, target: Target) -> list[Finding]:
             f"these weights need {trait}={ours}, {library}'s own {network.name} has {theirs}: there they load, but"
             f" compute something else (the logits move {_TRAIT_EFFECT[trait]})",
             (),
-            f"Load the file with mshub_convert.{loader}, which builds the network with the weights' traits.",
+            f"Load the file with mshub_convert.{loader}, which builds the network with the weights' traits{emitted}.",
         )
         for trait, (ours, theirs) in opened.traits.differences(target.dialect.traits).items()
     ]

@@ -21,7 +21,8 @@ from mshub_convert.options import (
 
 _TO = (
     "ckpt, pth, safetensors, onnx or mindir, and whose names the tensors take: see `mshub-convert list`. "
-    "modelhub writes a repository of modelhub.ai around an ONNX file, into the folder -o."
+    "modelhub writes a repository of modelhub.ai around an ONNX file, mshub an entry of MindSpore Hub around a .ckpt, "
+    "into the folder -o."
 )
 
 
@@ -57,7 +58,10 @@ _TO = (
     help="ONNX, MINDIR: fix the input, such as 1,3,224,224. Default: any number of pictures of any size.",
 )
 @click.option(
-    "--model-url", default="", metavar="URL", help="With --to modelhub: where its weight file will be downloaded from."
+    "--model-url",
+    default="",
+    metavar="URL",
+    help="With --to modelhub or mshub: where its weight file will be downloaded from.",
 )
 @click.option(
     "--emit-network",

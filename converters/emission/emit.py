@@ -4,12 +4,12 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from ...mappings.architectures.resnet_v2 import FAMILY as RESNET_V2
 from ...mappings.dialects import Grounding
 from ...mappings.traits import Traits
+from ..templates import environment
 from . import resnet, resnet_v2
 from .cells import calls
 from .expressions import WIDTH, assignment, signature
@@ -38,28 +38,17 @@ def emit(wanted: Emitted) -> str:
 
     Raises EmissionError where the dialect's names are none that MindSpore's cells can nest into.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
     family = str(wanted.grounding.architecture.as_dict().get("family", "resnet"))
     filled = _CONTEXTS[family](wanted.grounding.architecture, wanted.grounding, wanted.traits)
     items = [item for part in ("root", "branch", "shortcut") for item in filled[part] if item.name]
     made = "\n".join(assignment(item.name, item.made, indent=0) for item in items)
-    # It is Python that is written, where nothing is to be escaped as in HTML.
-    environment = Environment(  # noqa: S701
-        loader=FunctionLoader(_template), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    return environment.get_template(f"{family}.py.jinja").render(
+    return environment(__package__).get_template(f"{family}.py.jinja").render(
         **filled, about=_about(wanted), tool=wanted.tool, dtype=wanted.dtype, padding=wanted.traits.padding,
         stem_pool=wanted.traits.stem_pool, mean_cell="GlobalMean()" in made,
         average_pool="average_pool(" in made,
         ordered="OrderedDict(" in made or bool(filled["block_name"]),
         assignment=assignment, calls=calls, signature=signature,
     )  # fmt: skip
-
-
-def _template(name: str) -> str:
-    return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _about(wanted: Emitted) -> str:

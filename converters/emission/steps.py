@@ -42,7 +42,7 @@ def stages(names: Names, count: int) -> list[Step]:
 
 def head(names: Names) -> list[Step]:
     """The mean of every channel, and the classifier."""
-    return [MEAN, Step("nn.Dense(CHANNELS[-1], classes)", names.outside["head"], begins=True)]
+    return [MEAN, Step("nn.Dense(CHANNELS[-1], num_classes)", names.outside["head"], begins=True)]
 
 
 def figures(

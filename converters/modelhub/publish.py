@@ -35,6 +35,11 @@ class ModelhubRepository:
     title = "a repository of modelhub.ai"
     container = "onnx"
     weights = WEIGHTS
+    has_module = False
+
+    def path(self, network: str, facts: Mapping[str, Any]) -> str:
+        """The one place where modelhub looks for it."""
+        return WEIGHTS
 
     def write(self, folder: Path, published: Published) -> tuple[Finding, ...]:
         """Write config.json, init.json, licence, labels, preprocessing, runner and README around the weight file."""

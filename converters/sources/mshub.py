@@ -96,7 +96,8 @@ def _is_checkpoint(asset: Asset) -> bool:
 
 def _asset(card: Card, chosen: str, weights: Path | None) -> tuple[Asset | None, tuple[str, ...]]:
     """The checkpoint that is meant, if the card has one, and a notice where there was a choice."""
-    assets = tuple(asset for asset in card.assets if asset.link)
+    # A file of the user's needs no address, but is compared all the same.
+    assets = tuple(asset for asset in card.assets if asset.link or weights is not None)
     if chosen:
         picked = [asset for asset in assets if chosen in (asset.name, asset.file_format)]
         if len(picked) != 1:
@@ -113,14 +114,16 @@ def _asset(card: Card, chosen: str, weights: Path | None) -> tuple[Asset | None,
         return None, ()
     # In the card's order, but what the user's file is called goes first.
     first, *others = sorted(usable, key=lambda asset: weights is None or asset.name != weights.name)
-    left = [asset.name for asset in (*others, *(asset for asset in assets if not _is_checkpoint(asset)))]
+    left = [_called(asset) for asset in (*others, *(asset for asset in assets if not _is_checkpoint(asset)))]
     if not left:
         return first, ()
-    return first, (f"of the card's {counted(len(assets), 'file')} {first.name} is taken; {listed(left)} left aside",)
+    return first, (
+        f"of the card's {counted(len(assets), 'file')} {_called(first)} is taken; {listed(left)} left aside",
+    )
 
 
 def _nothing_to_convert(card: Card) -> UsageError:
-    offers = f"offers only {_offered(card)}, and no checkpoint" if card.assets else "has no file"
+    offers = f"offers only {_offered(card)}, and no checkpoint to download" if card.assets else "has no file"
     return UsageError(
         f"the card {_said(card)} {offers}",
         remedy="Give the checkpoint with --weights FILE, or another card of the network: mshub-convert list mshub:",
@@ -128,7 +131,12 @@ def _nothing_to_convert(card: Card) -> UsageError:
 
 
 def _offered(card: Card) -> str:
-    return listed([f"{asset.name or 'a file without address'} ({asset.file_format or '?'})" for asset in card.assets])
+    return listed([f"{_called(asset)} ({asset.file_format or '?'})" for asset in card.assets])
+
+
+def _called(asset: Asset) -> str:
+    """A file of a card for a message."""
+    return asset.name or "a file without address"
 
 
 def _given(card: Card, asset: Asset | None, file: Path) -> tuple[Path, Origin]:
@@ -137,11 +145,13 @@ def _given(card: Card, asset: Asset | None, file: Path) -> tuple[Path, Origin]:
         return file, Origin("stated")
     if not download.matches(file, asset.sha256):
         raise EnvironmentError_(
-            f"--weights {file} is not {asset.name} of {_said(card)}: its sha256 does not"
+            f"--weights {file} is not {asset.name or 'the file'} of {_said(card)}: its sha256 does not"
             f" {'equal' if asset.fully_checked else 'begin with'} {asset.sha256}",
-            remedy=f"Download {asset.link} again, or convert the file by its path.",
+            remedy=f"{f'Download {asset.link} again' if asset.link else 'Look for the right file'}, or convert the file"
+            " by its path.",
         )
-    return file, Origin("pretrained")
+    # Of an entry that is not published the file itself tells more: its record says whether it is pretrained.
+    return file, Origin("pretrained" if asset.link else "file")
 
 
 def _fetched(card: Card, asset: Asset, request: Request) -> Path:
@@ -200,7 +210,11 @@ def _facts(card: Card, asset: Asset | None) -> dict[str, object]:
     if card.uid:
         facts["card_url"] = f"{addresses.HOME}/{card.uid}.md"
     if asset is not None:
-        facts |= {"url": asset.link, "sha256": asset.sha256, "sha256_checked": _extent(asset)}
+        facts |= {
+            **({"url": asset.link} if asset.link else {}),
+            "sha256": asset.sha256,
+            "sha256_checked": _extent(asset),
+        }
     return facts
 
 
