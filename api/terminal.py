@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mshub_convert.converters.plan import Plan
     from mshub_convert.inspection import Inspection
     from mshub_convert.repositories import RepositoryInspection
+    from mshub_convert.verify.compare import Comparison
     from mshub_convert.verify.proof import Proof
 
 _WIDE = 180
@@ -209,16 +210,21 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
         rows.add_row(label, escape(text))
     _show(console, rows)
     if proof.comparisons:
-        columns = ("inputs", "source error", "target error", "worst ratio", "largest difference", "top-1")
+        columns = ("inputs", "source error", "target error", "worst ratio", "largest difference", "top-1", "top-5")
         table = _columns(*columns, justify="right")
         for item in proof.comparisons:
             style = _STYLE[item.verdict.value]
             table.add_row(
                 item.label, f"{item.source_error:.2e}", f"{item.target_error:.2e}", f"[{style}]{_short(item.ratio)}[/]",
-                f"{item.max_abs:.1e} of {item.largest_logit:.3g}", f"{item.top1[0]}/{item.top1[1]}",
+                f"{item.max_abs:.1e} of {item.largest:.3g}", *_ranks(item),
             )  # fmt: skip
         _show(console, table)
     _print_findings(console, "note", list(proof.notices), "yellow")
+
+
+def _ranks(item: "Comparison") -> tuple[str, str]:
+    order = item.ranking
+    return (f"{order.top1}/{order.of}", f"{order.top5}/{order.of}") if order is not None else ("", "")
 
 
 def _short(ratio: float) -> str:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Logits = npt.NDArray[Any]  # float32 or float64
+from .ranking import Ranking, ranking
+
+Output = npt.NDArray[Any]  # float32 or float64
 
 # Ratio of the target's error to the source's: up to 2 is a pass, up to 4 a warning, above a failure.
 WARN_ABOVE, FAIL_ABOVE = 2.0, 4.0
@@ -48,12 +50,12 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Source and target against float64 on one batch.
+    """One output of source and target against float64 on one batch.
 
-    Errors are the relative L2 distance of the logits to float64, worst input; ``ratio`` is the worst ratio of
-    target to source over the inputs; ``max_abs`` the largest difference of a logit between source and target.
-    ``top1`` is (agreeing inputs, inputs). For a target that computes in float16 ``emulated_error`` is that of an
-    emulation, and ``ratio`` that of the target's error to it.
+    Errors are the relative L2 distance of the output to float64, worst input; ``ratio`` is the worst ratio of
+    target to source over the ``inputs``; ``max_abs`` the largest difference of a value between source and target,
+    ``largest`` the largest value. ``ranking`` compares the first classes, where the output is logits. For a target
+    that computes in float16 ``emulated_error`` is that of an emulation, and ``ratio`` that of the target's error to it.
     """
 
     label: str
@@ -63,42 +65,45 @@ class Comparison:
     target_error: float
     ratio: float
     max_abs: float
-    largest_logit: float
-    top1: tuple[int, int]
+    largest: float
+    inputs: int
+    ranking: Ranking | None = None
     emulated_error: float | None = None
 
     def __bool__(self) -> bool:
-        return self.verdict.good and self.top1[1] > 0
+        return self.verdict.good and self.inputs > 0
 
 
-def relative_l2(logits: Logits, reference: Logits) -> npt.NDArray[np.float64]:
-    """Relative L2 distance of each row to the reference's, shape (N,)."""
-    difference = logits.astype(np.float64) - reference.astype(np.float64)
-    norms: npt.NDArray[np.float64] = np.linalg.norm(reference.astype(np.float64), axis=1)
-    return np.asarray(np.linalg.norm(difference, axis=1) / np.maximum(norms, np.finfo(np.float64).tiny))
+def relative_l2(output: Output, reference: Output) -> npt.NDArray[np.float64]:
+    """Relative L2 distance of each row to the reference's, shape (N,), whatever the shape of a row."""
+    rows, exact = (array.reshape(len(array), -1).astype(np.float64) for array in (output, reference))
+    norms: npt.NDArray[np.float64] = np.linalg.norm(exact, axis=1)
+    return np.asarray(np.linalg.norm(rows - exact, axis=1) / np.maximum(norms, np.finfo(np.float64).tiny))
 
 
 def compare(
     label: str,
-    source: Logits,
-    target: Logits,
-    reference: Logits,
+    source: Output,
+    target: Output,
+    reference: Output,
     *,
-    target_reference: Logits | None = None,
+    ranked: bool = False,
+    target_reference: Output | None = None,
     emulated_error: float | None = None,
 ) -> Comparison:
-    """Compare logits of shape (N, classes), float32 for source and target, float64 for the reference.
+    """Compare an output of shape (N, ...), float32 for source and target, float64 for the reference.
 
-    ``target_reference`` is the float64 run of the target's own weights where they were rounded on the way;
-    ``emulated_error`` what float16 may cost a target that computes in it: the relative L2 distance, worst input, of an
-    emulation to float64 on the same weights.
+    ``ranked`` says that it is logits (N, classes), whose first classes must be the same. ``target_reference`` is the
+    float64 run of the target's own weights where they were rounded on the way; ``emulated_error`` what float16 may
+    cost a target that computes in it: the relative L2 distance, worst input, of an emulation to float64 on the same
+    weights.
     """
     theirs = reference if target_reference is None else target_reference
-    if not (source.shape == target.shape == reference.shape == theirs.shape) or source.ndim != 2 or not source.size:
+    if not (source.shape == target.shape == reference.shape == theirs.shape) or source.ndim < 2 or not source.size:
         shapes = f"{source.shape}, {target.shape}, {reference.shape}"
-        return _empty(label, f"source, target and reference have logits of shape {shapes}")
+        return _empty(label, f"source, target and reference have outputs of shape {shapes}")
     if not all(np.isfinite(array).all() for array in (source, target, reference, theirs)):
-        return _empty(label, "the logits hold NaN or Inf")
+        return _empty(label, "the output holds NaN or Inf")
     source_error, target_error = relative_l2(source, reference), relative_l2(target, theirs)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.max(target_error / source_error))
@@ -106,12 +111,27 @@ def compare(
     if emulated_error is not None:
         ratio = float(target_error.max()) / emulated_error if emulated_error else float("inf")
         verdict, reason = _decide_half(verdict, reason, emulated_error, float(target_error.max()))
-    agree = int(np.sum(source.argmax(1) == target.argmax(1)))
+    order = _ranking(source, target, reference, emulated_error or 0.0) if ranked else None
+    if order is not None and not order.good and verdict.good:
+        verdict, reason = Verdict.FAIL, _reordered(order)
     return Comparison(
         label, verdict, reason, float(source_error.max()), float(target_error.max()), ratio,
-        float(np.abs(source.astype(np.float64) - target).max()), float(np.abs(reference).max()), (agree, len(source)),
+        float(np.abs(source.astype(np.float64) - target).max()), float(np.abs(reference).max()), len(source), order,
         emulated_error,
     )  # fmt: skip
+
+
+def _ranking(source: Output, target: Output, reference: Output, half: float) -> Ranking:
+    """The first classes; nearer ones than rounding may move, on both sides, have no order."""
+    exact = reference.astype(np.float64)
+    # What float16 may move a logit by is told of all of them together; one takes it all at the worst.
+    moved = np.abs(source - exact).max(1) * FAIL_ABOVE + HALF_FAIL_ABOVE * half * np.linalg.norm(exact, axis=1)
+    return ranking(source, target, reference, 2 * moved)
+
+
+def _reordered(order: Ranking) -> str:
+    first = f"the first class on {order.of - order.top1}, the first five on {order.of - order.top5} of {order.of}"
+    return f"source and target rank the classes differently: {first} pictures, by more than rounding explains"
 
 
 def _decide(source_error: npt.NDArray[np.float64], ratio: float) -> tuple[Verdict, str]:
@@ -142,7 +162,7 @@ def _decide_half(verdict: Verdict, reason: str, half: float, error: float) -> tu
         return verdict, reason
     if not half <= HALF_SANE_ERROR:  # NaN too
         return Verdict.INCONCLUSIVE, (
-            f"float16 itself moves the logits by {half:.1e}, above {HALF_SANE_ERROR:.0e}: it would hide mistakes"
+            f"float16 itself moves the output by {half:.1e}, above {HALF_SANE_ERROR:.0e}: it would hide mistakes"
         )
     told = f"the target, which computes in float16, is {error:.1e} from float64, an emulation {half:.1e}"
     if error > HALF_FAIL_ABOVE * half:
@@ -152,4 +172,4 @@ def _decide_half(verdict: Verdict, reason: str, half: float, error: float) -> tu
 
 def _empty(label: str, reason: str) -> Comparison:
     nan = float("nan")
-    return Comparison(label, Verdict.FAIL, reason, nan, nan, nan, nan, nan, (0, 0))
+    return Comparison(label, Verdict.FAIL, reason, nan, nan, nan, nan, nan, 0)

@@ -7,6 +7,8 @@ from typing import Any
 
 from .compare import Comparison, Verdict
 from .errors import VerificationError
+from .exhibits import Exhibits
+from .float64 import Float64
 from .inputs import Inputs, InputSet
 from .weights import Weights
 
@@ -23,7 +25,11 @@ class ProofFailedError(VerificationError):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A verification: the verdict, and the evidence for it. True when the target may be used."""
+    """A verification: the verdict, and the evidence for it. True when the target may be used.
+
+    The verdict is the worst of three: ``weights``, ``float64``, and the ``comparisons`` of the runtimes' outputs.
+    ``exhibits`` are the arrays behind them. What did not come to be judged is None.
+    """
 
     verdict: Verdict
     reason: str
@@ -33,6 +39,8 @@ class Proof:
     target_network: str
     reference: str
     inputs: InputSet = DEFAULT_INPUTS
+    float64: Float64 | None = None
+    exhibits: Exhibits | None = field(default=None, repr=False)
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rounding: float = 0.0
     library_difference: float | None = None
@@ -49,6 +57,8 @@ class Proof:
     def facts(self) -> list[tuple[str, str]]:
         """What was compared, in words, for a person to read."""
         rows = [("weights", self.weights.reason)]
+        if self.float64 is not None:
+            rows.append(("float64", self.float64.reason))
         if self.comparisons:
             rows.append(("source", self.source_network))
             rows.append(("target", self.target_network))
@@ -73,8 +83,7 @@ class Proof:
         """Plain values for JSON."""
         return {
             "verdict": self.verdict.value, "reason": self.reason,
-            "weights": {"verdict": self.weights.verdict.value, "reason": self.weights.reason,
-                        "tensors": self.weights.tensors, "differing": list(self.weights.differing)},
+            "weights": self.weights.as_dict(), "float64": self.float64.as_dict() if self.float64 else None,
             "forward": [_comparison(item) for item in self.comparisons],
             "source_network": self.source_network, "target_network": self.target_network, "reference": self.reference,
             "inputs": self.inputs.as_dict(),
@@ -88,6 +97,6 @@ def _comparison(item: Comparison) -> dict[str, Any]:
     return {
         "inputs": item.label, "verdict": item.verdict.value, "reason": item.reason, "source_error": item.source_error,
         "target_error": item.target_error, "emulated_error": item.emulated_error, "ratio": item.ratio,
-        "max_abs": item.max_abs,
-        "largest_logit": item.largest_logit, "top1_agree": item.top1[0], "top1_of": item.top1[1],
+        "max_abs": item.max_abs, "largest": item.largest, "pictures": item.inputs,
+        **({"top1": order.top1, "top5": order.top5, "ties": order.ties} if (order := item.ranking) else {}),
     }  # fmt: skip

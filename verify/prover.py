@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..converters.opened import Opened
 from ..mappings.errors import MshubConvertError
 from .common import Common, common
 from .compare import Verdict
 from .errors import LoadError, VerificationError
+from .float64 import PICTURES
 from .inputs import InputSet
 from .judge import Evidence, judge
 from .proof import DEFAULT_INPUTS, Proof
@@ -99,6 +102,8 @@ class Prover:
         of_source = self._source_runs(both, inputs, folder)
         runs = {name: _first_classes(outcome, self.opened.classes) for name, outcome in of_source.items()}
         runs["target"] = self._run("target", side, "float32", inputs, folder, both.target_batch)
+        oracle = rebuilt_side(target, "reference")
+        runs["oracle"] = self._run("oracle", oracle, "float64", _first(inputs, folder), folder)
         if weights.rounded or (side.half and not weights.verdict.good):
             # The target's weights are not the source's: what float64 makes of them tells what rounding costs.
             runs["target reference"] = self._run("target reference", torch_side(target), "float64", inputs, folder)
@@ -111,7 +116,7 @@ class Prover:
                 runs["library"] = self._run("library", check, "float32", inputs, folder)
             except MshubConvertError as error:
                 failure = f"{check.label} could not run the file: {error.message}"
-        return Evidence(runs, check, failure, both.notices)
+        return Evidence(runs, check, failure, tuple(map(np.load, inputs)), both.notices)
 
     def _source_runs(self, both: Common, inputs: tuple[Path, ...], folder: Path) -> dict[str, Outcome]:
         key = both.inputs, both.source_batch
@@ -146,6 +151,14 @@ class Prover:
         output = folder / name.replace(" ", "-")
         job = Job(side.runtime, side.network, side.weights, inputs, output, precision, batch=batch)
         return run(job, timeout=self.timeout)
+
+
+def _first(inputs: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
+    """The first pictures of each batch, which is all that float64 needs."""
+    made = tuple(folder / f"first-{path.name}" for path in inputs)
+    for path, few in zip(inputs, made, strict=True):
+        np.save(few, np.load(path)[:PICTURES])
+    return made
 
 
 def _first_classes(outcome: Outcome, classes: int) -> Outcome:

@@ -15,6 +15,8 @@ RUNNABLE = ("timm", "torchvision", "mindcv", "mmpretrain")
 _ARGUMENTS: Mapping[str, frozenset[str]] = {"mmpretrain": frozenset(("bottleneck_stride", "norm_eps"))}
 # Containers that hold the network too, and what runs it.
 _HOLDS_NETWORK = {"onnx": "onnxruntime", "mindir": "mindspore"}
+# Runtimes whose networks take their parameters under the names of any framework.
+_ANY_NAMES = ("onnxruntime", "reference")
 TITLES = {"torch": "torch", "mindspore": "MindSpore", "onnxruntime": "ONNX Runtime"}
 
 
@@ -124,12 +126,12 @@ def rebuilt_side(opened: Opened, runtime: str) -> Side:
 
 
 def _naming(opened: Opened, runtime: str) -> Dialect:
-    """What to call the parameters of a network of ours in a runtime; ONNX Runtime takes any names."""
+    """What to call the parameters of a network of ours in a runtime; some take any names."""
     found = opened.found
     # Tensors found by structure are whole; the file's own names may split them.
-    if opened.recovered is None and runtime in (found.dialect.framework, "onnxruntime"):
+    if opened.recovered is None and runtime in (found.dialect.framework, *_ANY_NAMES):
         return found.dialect
-    if runtime != "onnxruntime":
+    if runtime not in _ANY_NAMES:
         return preferred_dialect(found.architecture, runtime)
     return dialect(dialects_for(found.architecture)[0])
 

@@ -1,7 +1,11 @@
 """The first verdict: are the target's weights the source's, bit for bit, and do the frameworks read what we read?"""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
 
 from ..converters.opened import CALIBRATED, Opened
 from ..converters.plan import Finding, Plan, make_plan
@@ -15,13 +19,28 @@ from .runtimes.weights import sha256
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The verdict on the weights; ``rounded`` is the dtype they were rounded to on the way, empty if none."""
+    """The verdict on the weights; ``rounded`` is the dtype they were rounded to on the way, empty if none.
+
+    ``how`` tells how many of the target's tensors came about how (``copy``, ``split``, ``join``, ``reshape``, ``cut``,
+    ``fold``, ``restore``, ``synthesise``), ``dropped`` how many the target has no place for; ``sha256`` are the digests
+    of the target's tensors by name.
+    """
 
     verdict: Verdict
     reason: str
     tensors: int
     differing: tuple[str, ...] = ()
     rounded: str = ""
+    how: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    sha256: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the digests."""
+        return {
+            "verdict": self.verdict.value, "reason": self.reason, "tensors": self.tensors,
+            "differing": list(self.differing), "rounded": self.rounded, "how": dict(self.how), "dropped": self.dropped,
+        }  # fmt: skip
 
 
 def compare_weights(source: Opened, target: Opened) -> Weights:
@@ -54,7 +73,24 @@ def compare_weights(source: Opened, target: Opened) -> Weights:
     how = f"equal to the source rounded to {rounded}" if rounded else "bit for bit those of the source"
     if target.folded and not source.folded:
         how = "bit for bit the source's with BatchNorm folded in float64, rounded once"
-    return Weights(Verdict.PASS, f"{counted(len(plan.steps), 'tensor')}, {how}", len(plan.steps), rounded=rounded)
+    told = Counter(step.how for step in plan.steps)
+    return Weights(
+        Verdict.PASS, f"{counted(len(plan.steps), 'tensor')}, {how}{_otherwise_held(told)}", len(plan.steps),
+        rounded=rounded, how=dict(told), dropped=len(plan.dropped),
+        sha256={name: sha256(np.asarray(ref.read())) for name, ref in held.items()},
+    )  # fmt: skip
+
+
+# What is told of tensors that are not plain copies.
+_TOLD = {
+    "split": "parts of a split kernel", "join": "joined from parts", "reshape": "in another shape",
+    "cut": "without the last classes", "restore": "restored from the record", "synthesise": "set to 0",
+}  # fmt: skip
+
+
+def _otherwise_held(how: Mapping[str, int]) -> str:
+    parts = [f"{how[name]} {told}" for name, told in _TOLD.items() if how.get(name)]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _planned(source: Opened, target: Opened, dtype: str | None) -> tuple[Plan, dict[str, TensorRef]]:

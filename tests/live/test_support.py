@@ -17,6 +17,7 @@ from mshub_convert.verify.compare import Verdict
 from mshub_convert.verify.export import export_mindir
 from mshub_convert.verify.inputs import Inputs
 from mshub_convert.verify.prover import Prover
+from mshub_convert.verify.ranking import Ranking
 
 sys.path.insert(0, str(Path(__file__).parent))
 from support import TESTED, Cell, load_results, readme_table, render, save_result
@@ -66,7 +67,7 @@ def test_conversions_are_proven_and_controls_fail(source: str, tmp_path: Path) -
             with SourceRequest(path).open() as result:
                 proof = prover.prove(result)
             assert proof, proof.reason
-            assert all(item.top1 == (8, 8) for item in proof.comparisons)
+            assert all(item.ranking == Ranking(8, 8, 8, 0) for item in proof.comparisons)
 
             with write(mixed_up(prepared), export=export_mindir) as staged:
                 wrong = staged.commit()

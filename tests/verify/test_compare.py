@@ -65,7 +65,7 @@ def test_nothing_compared_is_never_true() -> None:
     assert not compare("x", empty, empty, empty)
     assert not compare("x", REFERENCE, REFERENCE[:, :5], REFERENCE)
     assert worst([]) is Verdict.INCONCLUSIVE
-    assert not Comparison("x", Verdict.PASS, "", 1e-6, 1e-6, 1.0, 0.0, 1.0, (0, 0))
+    assert not Comparison("x", Verdict.PASS, "", 1e-6, 1e-6, 1.0, 0.0, 1.0, 0)
 
 
 def test_rounded_targets_have_their_own_reference() -> None:
