@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mshub_convert.loading import load_mindspore, load_torch
     from mshub_convert.mappings.errors import MshubConvertError
     from mshub_convert.naming import mapping, translate
+    from mshub_convert.preprocessing import Parity, preprocessing_parity
     from mshub_convert.repositories import RepositoryInspection, inspect_repository
     from mshub_convert.verification import Proof, verify
 
@@ -40,15 +41,17 @@ _HOMES = {
     "inspect_repository": "repositories",
     "mapping": "naming",
     "translate": "naming",
+    "Parity": "preprocessing",
+    "preprocessing_parity": "preprocessing",
     "Proof": "verification",
     "verify": "verification",
 }
 
 __version__ = "0.1.0"
 __all__ = [
-    "CardInspection", "Conversion", "Inspection", "MshubConvertError", "Proof", "RepositoryInspection", "convert",
-    "inspect", "inspect_card", "inspect_repository", "load_mindspore", "load_torch", "mapping", "plan",
-    "translate", "verify",
+    "CardInspection", "Conversion", "Inspection", "MshubConvertError", "Parity", "Proof", "RepositoryInspection",
+    "convert", "inspect", "inspect_card", "inspect_repository", "load_mindspore", "load_torch", "mapping", "plan",
+    "preprocessing_parity", "translate", "verify",
 ]  # fmt: skip
 
 

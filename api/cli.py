@@ -13,6 +13,7 @@ from mshub_convert import __version__
 from mshub_convert.commands.convert import convert
 from mshub_convert.commands.inspect import inspect
 from mshub_convert.commands.list import list_
+from mshub_convert.commands.preprocessing import preprocessing
 from mshub_convert.commands.verify import verify
 from mshub_convert.options import print_json
 
@@ -73,7 +74,7 @@ def cli() -> None:
     """
 
 
-for _command in (convert, verify, inspect, list_):
+for _command in (convert, verify, preprocessing, inspect, list_):
     cli.add_command(_command)
 
 

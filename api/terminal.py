@@ -3,13 +3,17 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mshub_convert.mappings.names import collapse, counted
+from mshub_convert.tables import columns as _columns
+from mshub_convert.tables import console as _console
+from mshub_convert.tables import escape
+from mshub_convert.tables import rows as _rows
+from mshub_convert.tables import show as _show
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from mshub_convert.cards import CardInspection
     from mshub_convert.conversion import Conversion
@@ -20,28 +24,9 @@ if TYPE_CHECKING:
     from mshub_convert.verify.compare import Comparison
     from mshub_convert.verify.proof import Proof
 
-_WIDE = 180
 # Those in which the dialects' libraries differ.
 _TELLING_TRAITS = ("stem_pool", "padding", "norm_eps")
 _STYLE = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red", "inconclusive": "bold yellow"}
-
-
-def escape(text: str) -> str:
-    """Text in which nothing is taken for markup."""
-    from rich.markup import escape as escaped
-
-    return escaped(text)
-
-
-def _console(*, to_stderr: bool = True) -> "Console":
-    # rich is imported when something is shown: a quiet run starts faster.
-    from rich.console import Console
-
-    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        # Into a file or a pipe, rows stay on one line.
-        console.width = _WIDE
-    return console
 
 
 @contextmanager
@@ -117,37 +102,6 @@ def _weights(result: "Conversion") -> str:
 
 def _exactness(read_back: str) -> str:
     return "exact" if read_back == "bit-exact" else "meant to be exact"
-
-
-def _show(console: "Console", table: "Table") -> None:
-    """Print a table; into a file or a pipe without the blanks that fill its rows."""
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        console.print(line.rstrip(), markup=False)
-
-
-def _columns(first: str, *others: str, justify: 'Literal["left", "right"]' = "left") -> "Table":
-    """A table without lines; all columns but the first are set as ``justify`` says."""
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(first)
-    for column in others:
-        table.add_column(column, justify=justify)
-    return table
-
-
-def _rows() -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
 
 
 def _print_findings(console: "Console", word: str, lines: list[str], style: str) -> None:

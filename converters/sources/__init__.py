@@ -72,11 +72,24 @@ class Request:
     progress: Progress | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What an address says of a model without its weights: ``name`` is the network's, ``facts`` are as in a Source."""
+
+    name: str
+    library: str
+    facts: Mapping[str, object]
+    notices: tuple[str, ...] = ()
+
+
 class Resolver(Protocol):
     """One kind of address."""
 
     def resolve(self, rest: str, request: Request) -> Source:
         """The source behind ``scheme:rest``."""
+
+    def stated(self, rest: str, request: Request) -> Stated:
+        """What is said of the model behind ``scheme:rest``; its weights are not fetched."""
 
     def names(self) -> tuple[str, ...]:
         """Addresses' rests that can be asked for, for ``mshub-convert list scheme:``."""

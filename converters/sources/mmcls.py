@@ -9,7 +9,7 @@ from ...mappings.architectures import Architecture, architecture
 from ...mappings.errors import UnknownNameError
 from ...mappings.names import did_you_mean
 from ..errors import EnvironmentError_
-from . import Origin, Request, Source, calibrated, download
+from . import Origin, Request, Source, Stated, calibrated, download
 from .mmcls_index import Model, index, installed_version, settings
 
 _INSTALL = "pip install 'mshub-convert[mmpretrain]'"
@@ -41,6 +41,11 @@ class Mmcls:
             facts["fetched_from"] = model.url
         licence = _UNLICENSED.format(model.converted_from) if model.converted_from else _LICENSED
         return _source(address, file, described, origin, facts, (*notices, licence), classes)
+
+    def stated(self, rest: str, request: Request) -> Stated:
+        """What mmpretrain's index and configuration say of a model."""
+        model, notices = _find(rest, request.weights)
+        return Stated(model.network, "mmpretrain", _facts(model, settings(model)[0]), notices)
 
     def names(self) -> tuple[str, ...]:
         """Every model of the index whose network we describe."""

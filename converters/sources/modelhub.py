@@ -21,7 +21,7 @@ from ..modelhub import config, known
 from ..modelhub.fields import LIMIT
 from ..modelhub.init import External
 from ..modelhub.repository import Repository, read_repository
-from . import Origin, Request, Source, calibrated, download
+from . import Origin, Request, Source, Stated, calibrated, download
 
 # Where NAME/master/PATH is a file of a repository; set it to use a mirror.
 ENDPOINT_VARIABLE = "MSHUB_CONVERT_MODELHUB"
@@ -41,6 +41,12 @@ class Modelhub:
     def resolve(self, rest: str, request: Request) -> Source:
         """A model by its repository's name, or a clone by its path (with a slash in it, or ``.``)."""
         return from_folder(Path(rest), request) if is_path(rest) else _from_hub(rest, request)
+
+    def stated(self, rest: str, request: Request) -> Stated:
+        """What a repository says of its model."""
+        repository = find(rest, request)
+        name = repository.architecture or repository.config.meta.name
+        return Stated(name, "modelhub", repository.facts(), repository.notices)
 
     def names(self) -> tuple[str, ...]:
         """The models known here; other repositories of ResNets can be asked for too."""

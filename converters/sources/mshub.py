@@ -10,7 +10,7 @@ from ..cards.claims import Claims, claims
 from ..cards.locate import locate, split_asset
 from ..cards.parse import SIZE_LIMIT
 from ..errors import EnvironmentError_, UsageError
-from . import Origin, Progress, Request, Source, download
+from . import Origin, Progress, Request, Source, Stated, download
 
 _UNLISTED = "see the card (not in the index)"
 _LIST = "See `mshub-convert list mshub:`."
@@ -55,6 +55,12 @@ class MindSporeHub:
             facts=_facts(card, asset), promises=promised.architectures, likely_classes=promised.classes,
             notices=(*notices, *_check_notices(card, asset, origin), *_card_notices(card, promised)),
         )  # fmt: skip
+
+    def stated(self, rest: str, request: Request) -> Stated:
+        """What a card says of its model; no card has a field for the preprocessing."""
+        card = find_card(split_asset(rest)[0], request.progress)
+        promised = claims(card)
+        return Stated(next(iter(promised.architectures), promised.network), "mindcv", {"card": _name(card)})
 
     def names(self) -> tuple[str, ...]:
         """The UIDs of the index; others work too, with network."""

@@ -10,7 +10,7 @@ from ...mappings.dialects import dialect
 from ...mappings.errors import UnknownNameError
 from ...mappings.names import closest, did_you_mean
 from ..errors import EnvironmentError_, UsageError
-from . import Origin, Request, Source, calibrated, download
+from . import Origin, Request, Source, Stated, calibrated, download
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # in timm's order
 _PREPROCESSING = (
@@ -30,15 +30,8 @@ class Timm:
         timm = _timm()
         if timm is None:
             return _without_timm(rest, request)
-        name, tag, notices = _current_name(timm, rest)
+        name, tag, notices, cfgs = _named(timm, rest)
         described = architecture(name)
-        cfgs = _cfgs(timm, name)
-        if tag and tag not in cfgs:
-            near = f"{did_you_mean(tag, cfgs)} " if closest(tag, cfgs) else ""
-            raise UnknownNameError(
-                f"timm {timm.__version__} has no weights {name}.{tag}",
-                remedy=f"{near}Its tags: {', '.join(cfgs) or 'none'}.",
-            )
         address = f"timm:{rest}"
         if request.init is not None:
             classes = cfgs[tag].num_classes if tag else timm.models.get_pretrained_cfg(name).num_classes
@@ -49,6 +42,18 @@ class Timm:
             tag, notice = _choose_tag(name, cfgs, request.weights)
             notices += notice
         return _trained(address, timm, name, tag, cfgs, request, notices)
+
+    def stated(self, rest: str, request: Request) -> Stated:
+        """What timm says of the weights of a tag."""
+        timm = _timm()
+        if timm is None:
+            raise EnvironmentError_(f"timm:{rest} needs timm, which is not installed", remedy=f"Type: {_INSTALL}")
+        name, tag, notices, cfgs = _named(timm, rest)
+        if not tag:
+            tag, notice = _choose_tag(name, cfgs, request.weights)
+            notices += notice
+        facts = {"library_version": timm.__version__, **(_facts(tag, cfgs[tag]) if tag else {})}
+        return Stated(name, "timm", facts, notices)
 
     def names(self) -> tuple[str, ...]:
         """Every NAME.TAG with weights of a network that we describe."""
@@ -67,6 +72,19 @@ def _timm() -> Any:
     except ImportError:
         return None
     return timm
+
+
+def _named(timm: Any, rest: str) -> tuple[str, str, tuple[str, ...], _Cfgs]:
+    """Name and tag (which may be empty) of an address, a notice where the name is an old one, and the name's tags."""
+    name, tag, notices = _current_name(timm, rest)
+    cfgs = _cfgs(timm, name)
+    if tag and tag not in cfgs:
+        near = f"{did_you_mean(tag, cfgs)} " if closest(tag, cfgs) else ""
+        raise UnknownNameError(
+            f"timm {timm.__version__} has no weights {name}.{tag}",
+            remedy=f"{near}Its tags: {', '.join(cfgs) or 'none'}.",
+        )
+    return name, tag, notices, cfgs
 
 
 def _current_name(timm: Any, rest: str) -> tuple[str, str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from ...mappings.dialects import dialect
 from ...mappings.errors import UnknownNameError
 from ...mappings.names import did_you_mean
 from ..errors import EnvironmentError_
-from . import Origin, Request, Source, calibrated, download
+from . import Origin, Request, Source, Stated, calibrated, download
 
 _INSTALL = "pip install 'mshub-convert[torch]'"
 _UNLICENSED = "torchvision states no licence of its weights (its code is BSD-3-Clause)"
@@ -24,11 +24,7 @@ class Torchvision:
         address, (name, _, tag) = f"torchvision:{rest}", rest.partition(".")
         if torchvision is None:
             return _without_torchvision(address, name, tag, request)
-        if name not in torchvision.models.list_models():
-            ours = [model for model in torchvision.models.list_models() if _described(model)]
-            raise UnknownNameError(
-                f"torchvision {torchvision.__version__} has no model {name!r}", remedy=did_you_mean(name, ours)
-            )
+        _check_name(torchvision, name)
         described = architecture(name)
         choices = torchvision.models.get_model_weights(name)
         facts: dict[str, object] = {"library": "torchvision", "library_version": torchvision.__version__}
@@ -52,6 +48,18 @@ class Torchvision:
         classes = len(weights.meta["categories"])
         return _source(address, file, name, origin, facts, (*notices, _UNLICENSED), classes)
 
+    def stated(self, rest: str, request: Request) -> Stated:
+        """What torchvision says of weights."""
+        torchvision = _torchvision()
+        name, _, tag = rest.partition(".")
+        if torchvision is None:
+            message = f"torchvision:{rest} needs torchvision, which is not installed"
+            raise EnvironmentError_(message, remedy=f"Type: {_INSTALL}")
+        _check_name(torchvision, name)
+        choices = torchvision.models.get_model_weights(name)
+        weights, notices = (_weights(name, choices, tag), ()) if tag else _default(name, choices, request.weights)
+        return Stated(name, "torchvision", {"library_version": torchvision.__version__, **_facts(weights)}, notices)
+
     def names(self) -> tuple[str, ...]:
         """Every NAME.WEIGHTS of a network that we describe."""
         torchvision = _torchvision()
@@ -71,6 +79,14 @@ def _torchvision() -> Any:
     except ImportError:
         return None
     return torchvision
+
+
+def _check_name(torchvision: Any, name: str) -> None:
+    if name not in torchvision.models.list_models():
+        ours = [model for model in torchvision.models.list_models() if _described(model)]
+        raise UnknownNameError(
+            f"torchvision {torchvision.__version__} has no model {name!r}", remedy=did_you_mean(name, ours)
+        )
 
 
 def _described(name: str) -> Architecture | None:

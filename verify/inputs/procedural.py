@@ -71,22 +71,22 @@ def pictures(count: int, height: int, width: int, *, seed: int = 0) -> npt.NDArr
     """
     if count < 1 or height < 1 or width < 1:
         raise ValueError(f"no pictures of {count} x 3 x {height} x {width}")
-    drawn = np.stack([_picture(index, height, width, seed) for index in range(count)])
+    drawn = np.stack([scene(index, height, width, seed) for index in range(count)])
     mean, std = (np.reshape(values, (1, 3, 1, 1)) for values in (MEAN, STD))
     return np.asarray((drawn - mean) / std, np.float32)
 
 
-def _picture(index: int, height: int, width: int, seed: int) -> Picture:
-    """One picture in 0..1, in steps of 1/255 as files have them."""
+def scene(index: int, height: int, width: int, seed: int) -> Picture:
+    """One picture (3, height, width) in 0..1, in steps of 1/255 as files have them."""
     random = np.random.default_rng([seed, index])
-    scene = _SCENES[index % len(_SCENES)](random, height, width)
-    scene = scene + 0.12 * _noise(random, height, width, falloff=1.0)
-    low, high = np.quantile(scene, (0.01, 0.99))
-    scene = np.clip((scene - low) / max(high - low, 1e-9), 0.0, 1.0)
+    drawn = _SCENES[index % len(_SCENES)](random, height, width)
+    drawn = drawn + 0.12 * _noise(random, height, width, falloff=1.0)
+    low, high = np.quantile(drawn, (0.01, 0.99))
+    drawn = np.clip((drawn - low) / max(high - low, 1e-9), 0.0, 1.0)
     # Dark, normal and light exposures, each with a colour cast of its own.
     exposure = (1.0, 2.2, 0.5)[(index + index // len(_SCENES)) % 3]
     cast = random.uniform(0.65, 1.0, (3, 1, 1))
-    return np.asarray(np.round(255 * cast * scene**exposure) / 255)
+    return np.asarray(np.round(255 * cast * drawn**exposure) / 255)
 
 
 def _colour(random: np.random.Generator) -> Picture:

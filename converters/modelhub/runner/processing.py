@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 _MODEL = Path(__file__).resolve().parent / "model"
 _FILTERS = {
@@ -24,10 +24,13 @@ class ImageProcessor:
         self._labels = json.loads((model / "labels.json").read_text(encoding="utf-8"))
 
     def load_and_preprocess(self, file: str) -> Any:
-        """The float32 array of a picture's file: (1, 3, height, width), RGB, scaled to 0..1 and normalised."""
+        """The float32 array of a picture's file: (1, 3, height, width), scaled to 0..1 and normalised."""
         with Image.open(file) as picture:
-            cropped = self._crop(self._resize(picture.convert("RGB")))
+            turned = ImageOps.exif_transpose(picture) if self._said.get("oriented") else picture
+            cropped = self._crop(self._resize(turned.convert("RGB")))
         array = np.asarray(cropped, np.float32) / np.float32(255)
+        if self._said.get("channels") == "BGR":
+            array = array[..., ::-1]
         array = (array - np.float32(self._said["mean"])) / np.float32(self._said["std"])
         return np.ascontiguousarray(array.transpose(2, 0, 1)[None])
 
