@@ -12,7 +12,7 @@ def _traits(_context: click.Context, parameter: click.Parameter, values: tuple[s
     for value in values:
         name, equals, setting = value.partition("=")
         if not equals:
-            raise click.BadParameter(f"{value!r} is not NAME=VALUE, such as stem_pool=symmetric", param=parameter)
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE", param=parameter)
         traits[name] = setting
     return traits
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,11 @@ def preprocessing_parity(
     stated = _stated(request, progress)
     party = Party(_runs(stated), stated.name, _preprocessing(stated, str(source)))
     users = Party(target.library, stated.name, settings=changed, function=target.function)
-    return compared(
+    found = compared(
         party, users, images=Path(images) if images is not None else None,
         measure=_measure(request, progress), progress=progress,
     )  # fmt: skip
+    return replace(found, notices=(*stated.notices, *found.notices))
 
 
 def _target(to: str) -> Party:
