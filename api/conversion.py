@@ -28,6 +28,7 @@ from mshub_convert.converters.sources import Origin, Source
 from mshub_convert.converters.target import Form, output_path, parse_target
 from mshub_convert.mappings.names import counted
 from mshub_convert.request import SourceRequest
+from mshub_convert.verifying import Verifying, to_verify
 
 if TYPE_CHECKING:
     from mshub_convert.verify.inputs import InputSet
@@ -85,6 +86,7 @@ def convert(
     check: bool = True,
     strict: bool = False,
     verify: bool = False,
+    runtime: str | None = None,
     images: str | Path | None = None,
     inputs: "str | Path | InputSet | None" = None,
     sizes: Sequence[tuple[int, int]] | None = None,
@@ -98,8 +100,8 @@ def convert(
     tensors take. ``out`` is a folder or a file name with the container's suffix (default: the model's name, here).
     ``dtype`` rounds to ``float16`` or ``bfloat16``. For ONNX ``opset`` (13 to 21) and ``fold_bn`` (BatchNorm into
     convolutions, lossy); for ONNX and MINDIR ``input_shape`` fixes (N, 3, H, W). ``check`` hashes, reads back and
-    compares bit for bit. ``verify`` also runs source and target, on ``images``, ``inputs``, ``sizes``, ``count`` and
-    ``seed`` as :func:`verify` takes them; a failure leaves ``<name>.failed``. With
+    compares bit for bit. ``verify`` also runs source and target, in ``runtime`` and on ``images``, ``inputs``,
+    ``sizes``, ``count`` and ``seed`` as :func:`verify` takes them; a failure leaves ``<name>.failed``. With
     ``to="modelhub"`` ``out`` is the folder of a repository, and ``model_url`` where its weight file will be downloaded
     from. For a .ckpt ``emit_network`` is a .py file for a MindSpore module that builds its network; where the output
     would be the source itself, that is all that is written. Other arguments as in :class:`SourceRequest`.
@@ -109,21 +111,9 @@ def convert(
     request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
     form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network))
-    given = to_verify(verify, images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
+    how = to_verify(verify, runtime=runtime, images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
     with prepared(request, to=to, out=out, form=form, options=options, progress=progress) as conversion:
-        return carry_out(conversion, request, inputs=given, progress=progress)
-
-
-def to_verify(verify: bool, **asked: Any) -> "InputSet | None":
-    """The inputs of a verification, as :func:`verify` takes them; None where none is wanted, and none may be asked."""
-    if verify:
-        from mshub_convert.verify.inputs import chosen
-
-        return chosen(**asked)
-    for name, value in asked.items():
-        if value is not None:
-            raise UsageError(f"--{name} says what a verification runs on", remedy="Add --verify, or leave it out.")
-    return None
+        return carry_out(conversion, request, verifying=how, progress=progress)
 
 
 def plan(
@@ -184,20 +174,20 @@ def prepared(
 
 
 def carry_out(
-    conversion: Prepared, request: SourceRequest, *, inputs: "InputSet | None" = None, progress: Progress | None = None
+    conversion: Prepared, request: SourceRequest, *, verifying: Verifying | None, progress: Progress | None = None
 ) -> Conversion:
-    """Write what was prepared, check it, verify it on ``inputs`` if there are any, and give it its final name."""
+    """Write what was prepared, check it, verify it if that is wanted, and give it its final name."""
     if conversion.alone:
-        return _network_alone(conversion, request, verify=inputs is not None)
+        return _network_alone(conversion, request, verify=verifying is not None)
     if conversion.target.publication is not None:
         from mshub_convert.publishing import publish
 
-        return publish(conversion, conversion.target.publication, request, inputs=inputs, progress=progress)
+        return publish(conversion, conversion.target.publication, request, verifying=verifying, progress=progress)
     with write(conversion, progress, export=_export) as staged:
-        refuse = inputs is not None or conversion.options.strict
+        refuse = verifying is not None or conversion.options.strict
         # What only the bytes could tell goes first.
         findings = [*_non_finite(staged, refuse=refuse), *staged.findings, *conversion.plan.notices]
-        proof = _proof(conversion, staged, inputs, progress) if inputs is not None else None
+        proof = _proof(conversion, staged, verifying, progress) if verifying is not None else None
         if proof is not None and proof.library_difference is not None:
             # Measured on these weights, and told by the proof: the general remark says no more.
             findings = [finding for finding in findings if not finding.code.startswith("library-")]
@@ -246,11 +236,11 @@ def _non_finite(staged: Staged, *, refuse: bool) -> list[Finding]:
     return [found]
 
 
-def _proof(conversion: Prepared, staged: Staged, inputs: "InputSet", progress: Progress | None) -> "Proof":
+def _proof(conversion: Prepared, staged: Staged, how: Verifying, progress: Progress | None) -> "Proof":
     """Compare the written file, read as any user's file would be, with its source."""
     from mshub_convert.verify.prover import prove
 
     source = Source(conversion.destination.name, staged.file, staged.file.stem, Origin("file"))
     written = open_source(source, dialect=conversion.target.dialect.reference)
     with closing(written):
-        return prove(conversion.opened, written, inputs=inputs, progress=progress)
+        return prove(conversion.opened, written, runtime=how.runtime, inputs=how.inputs, progress=progress)

@@ -33,8 +33,14 @@ def trait_option(name: str, help_: str) -> Callable[[Any], Any]:
 
 
 def runtime_option(name: str, help_: str) -> Callable[[Any], Any]:
-    """An option that takes a runtime."""
-    return click.option(name, type=click.Choice(("torch", "mindspore", "onnxruntime")), help=help_)
+    """An option that takes a runtime and a device of it."""
+    return click.option(name, metavar="RUNTIME[:DEVICE[:N]]", callback=_where, help=help_)
+
+
+def _where(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    from mshub_convert.verify.runtimes.where import where
+
+    return where(value)
 
 
 weights = click.option("--weights", metavar="FILE", help="Use this file instead of downloading the model's weights.")

@@ -1,7 +1,6 @@
 """Publish a conversion: the weight file in the folder that a model hub wants, all of it or nothing."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from mshub_convert.conversion import Conversion, carry_out
 from mshub_convert.converters.errors import PlanError
@@ -16,9 +15,7 @@ from mshub_convert.converters.pipeline import (
 from mshub_convert.converters.publications import Publication, Published
 from mshub_convert.converters.publications.folder import PublicationFolder
 from mshub_convert.request import SourceRequest
-
-if TYPE_CHECKING:
-    from mshub_convert.verify.inputs import InputSet
+from mshub_convert.verifying import Verifying
 
 
 def publish(
@@ -26,12 +23,12 @@ def publish(
     publication: Publication,
     request: SourceRequest,
     *,
-    inputs: "InputSet | None" = None,
+    verifying: Verifying | None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Carry out a conversion into a publication; the path of the result is its folder.
 
-    A verification, on ``inputs`` if there are any, that fails leaves what there is in ``<folder>.failed``.
+    A verification that fails leaves what there is in ``<folder>.failed``.
     """
     from mshub_convert.verify.proof import ProofFailedError
 
@@ -42,7 +39,7 @@ def publish(
     with PublicationFolder(destination) as folder:
         inner = replace(conversion, target=replace(target, publication=None), destination=folder.path / weights)
         try:
-            result = carry_out(inner, request, inputs=inputs, progress=progress)
+            result = carry_out(inner, request, verifying=verifying, progress=progress)
         except ProofFailedError as error:
             kept = folder.fail() / weights
             raise error.proof.failed(kept=kept.with_name(f"{kept.name}.failed")) from None

@@ -8,12 +8,12 @@ from mshub_convert.conversion import Conversion
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Progress
-from mshub_convert.mappings.names import did_you_mean
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.inputs import InputSet, chosen
 from mshub_convert.verify.proof import Proof
 from mshub_convert.verify.prover import prove
-from mshub_convert.verify.runtimes import RUNTIMES
+from mshub_convert.verify.runtimes.available import check_available
+from mshub_convert.verify.runtimes.where import Where, where
 
 __all__ = ["Proof", "verify"]
 
@@ -29,8 +29,8 @@ def verify(
     select: str | None = None,
     classes: int | None = None,
     bn: str = "identity",
-    runtime: str | None = None,
-    source_runtime: str | None = None,
+    runtime: str | Where | None = None,
+    source_runtime: str | Where | None = None,
     images: str | Path | None = None,
     inputs: str | Path | InputSet | None = None,
     sizes: Sequence[tuple[int, int]] | None = None,
@@ -43,16 +43,17 @@ def verify(
     ``source`` is a :class:`~mshub_convert.Conversion` (then nothing else is needed), or what :func:`convert` takes;
     ``target`` a converted file. ``traits`` say those of the target where it has no record, ``source_traits`` those
     of the source; ``classes`` is how many of its classes the target keeps; ``bn`` is as it was for the conversion.
-    ``runtime`` (``torch``, ``mindspore``, ``onnxruntime``) runs the target there instead of where it belongs,
-    ``source_runtime`` the source.
+    ``runtime`` (``torch``, ``mindspore:Ascend:0``, ``onnxruntime:CUDA``, ``mindir``, ``om``, ``reference``) runs the
+    target there instead of where it belongs, ``source_runtime`` the source.
 
     Pictures are drawn (``seed``), or taken from the folder ``images``, ``count`` (8) of each of ``sizes``, (height,
     width); or ``inputs`` is a .npz file of float32 arrays (N, 3, height, width), run as they are.
     """
-    for name in (runtime, source_runtime):
-        if name is not None and name not in RUNTIMES:
-            raise UsageError(f"no runtime {name!r}", remedy=did_you_mean(name, RUNTIMES))
+    target_where, source_where = where(runtime), where(source_runtime)
     given = chosen(images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
+    # A device may be missing: told before anything is downloaded or run.
+    check_available(target_where)
+    check_available(source_where)
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
     else:
@@ -62,7 +63,9 @@ def verify(
     with SourceRequest(str(target), traits=traits or {}).open(progress) as other:
         _refuse_other_weights(request, other)
         with request.open(progress) as opened:
-            return prove(opened, other, runtime=runtime, source_runtime=source_runtime, inputs=given, progress=progress)
+            return prove(
+                opened, other, runtime=target_where, source_runtime=source_where, inputs=given, progress=progress
+            )
 
 
 def _refuse_other_weights(request: SourceRequest, target: Opened) -> None:

@@ -174,6 +174,7 @@ def _excess(comparison: Comparison) -> float:
 def _run_facts(outcome: Outcome) -> dict[str, Any]:
     """How a run was made, without what it gave."""
     return {
-        "versions": dict(outcome.versions), "device": outcome.device, "loader": outcome.loader,
+        "versions": dict(outcome.versions), "device": outcome.device, "settings": dict(outcome.settings),
+        "loader": outcome.loader,
         "seconds": dict(outcome.seconds), "unused": list(outcome.unused),
     }  # fmt: skip

@@ -18,7 +18,8 @@ from .inputs import InputSet
 from .judge import Evidence, judge
 from .proof import DEFAULT_INPUTS, Proof
 from .runtimes import FileNetwork, GraphNetwork, Job, Outcome, Precision, run
-from .sides import Side, check_installed, library_check_side, own_side, rebuilt_side, torch_side
+from .runtimes.where import Where
+from .sides import Side, asked_side, check_installed, library_check_side, rebuilt_side, torch_side
 from .weights import Weights, compare_weights
 
 Progress = Callable[[str, int, int | None], None]
@@ -31,8 +32,8 @@ def prove(
     source: Opened,
     target: Opened,
     *,
-    runtime: str | None = None,
-    source_runtime: str | None = None,
+    runtime: str | Where | None = None,
+    source_runtime: str | Where | None = None,
     inputs: InputSet = DEFAULT_INPUTS,
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
@@ -52,7 +53,7 @@ class Prover:
         self,
         opened: Opened,
         *,
-        runtime: str | None = None,
+        runtime: str | Where | None = None,
         inputs: InputSet = DEFAULT_INPUTS,
         progress: Progress | None = None,
         timeout: float = TIMEOUT,
@@ -61,17 +62,17 @@ class Prover:
         self.inputs = inputs
         self.timeout = timeout
         self._progress = progress or (lambda *_: None)
-        self._side = own_side(opened, runtime)
+        self._side = asked_side(opened, runtime)
         self._asked = runtime is not None
         self._runs: dict[tuple[InputSet, int | None], dict[str, Outcome]] = {}
 
-    def prove(self, target: Opened, *, runtime: str | None = None, library_check: bool = True) -> Proof:
+    def prove(self, target: Opened, *, runtime: str | Where | None = None, library_check: bool = True) -> Proof:
         """Compare one target with this source, the target in another ``runtime`` than its own if asked.
 
         ``library_check`` also measures what a library's own network with other traits makes of the target.
         """
         started = time.monotonic()
-        side = own_side(target, runtime)
+        side = asked_side(target, runtime)
         check_installed((self._side.runtime, side.runtime, "torch"))
         weights = compare_weights(self.opened, target)
         reason = "" if self._asked else "no library here has it with these traits: "
@@ -101,7 +102,7 @@ class Prover:
         inputs = both.inputs.save(folder)
         of_source = self._source_runs(both, inputs, folder)
         runs = {name: _first_classes(outcome, self.opened.classes) for name, outcome in of_source.items()}
-        runs["target"] = self._run("target", side, "float32", inputs, folder, both.target_batch)
+        runs["target"] = self._run("target", side, side.precision, inputs, folder, both.target_batch)
         oracle = rebuilt_side(target, "reference")
         runs["oracle"] = self._run("oracle", oracle, "float64", _first(inputs, folder), folder)
         if weights.rounded or (side.half and not weights.verdict.good):
@@ -124,12 +125,13 @@ class Prover:
             return self._runs[key]
         exact = torch_side(self.opened)
         runs = {
-            "source": self._run("source", self._side, "float32", inputs, folder, both.source_batch),
+            "source": self._run("source", self._side, self._side.precision, inputs, folder, both.source_batch),
             "reference": self._run("reference", exact, "float64", inputs, folder),
         }
-        if self._side.half:
-            # A source of half precision is no yardstick for a target of more.
+        if self._side.half or self._side.precision != "float32":
+            # A source of half precision is no yardstick for a target of more, nor one in float64 for any.
             runs["yardstick"] = self._run("yardstick", exact, "float32", inputs, folder)
+        if self._side.half:
             runs["emulated source"] = self._emulated("emulated source", self.opened, inputs, folder)
         self._runs[key] = runs
         return runs
@@ -149,7 +151,10 @@ class Prover:
     ) -> Outcome:
         self._progress(f"running {name} ({side.runtime}, {precision})", 0, None)
         output = folder / name.replace(" ", "-")
-        job = Job(side.runtime, side.network, side.weights, inputs, output, precision, batch=batch)
+        job = Job(
+            side.runtime, side.network, side.weights, inputs, output, precision,
+            side.device, batch=batch, index=side.index,
+        )  # fmt: skip
         return run(job, timeout=self.timeout)
 
 
@@ -168,8 +173,8 @@ def _first_classes(outcome: Outcome, classes: int) -> Outcome:
 
 
 def _said(side: Side, if_rebuilt: str = "") -> str:
-    precision = "float16" if side.half else "float32"
+    precision = "float16" if side.half else side.precision
     if isinstance(side.network, FileNetwork):
-        return f"{side.label} on CPU, {precision}"
+        return f"{side.label} on {side.where.title}, {precision}"
     rebuilt = if_rebuilt if isinstance(side.network, GraphNetwork) else ""
-    return f"{side.label}, {side.runtime} on CPU, {precision}{rebuilt}"
+    return f"{side.label}, {side.runtime} on {side.where.title}, {precision}{rebuilt}"

@@ -4,20 +4,26 @@ import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..converters.errors import UsageError
 from ..converters.opened import Opened
 from ..mappings.dialects import BUILTIN, Dialect, dialect, dialects_for, preferred_dialect
 from .errors import MissingPackageError
-from .runtimes import EXTRAS, FileNetwork, GraphNetwork, LibraryNetwork, Network, Weights
+from .runtimes import EXTRAS, FileNetwork, GraphNetwork, LibraryNetwork, Network, Precision, Weights
+from .runtimes.where import CPU, Where, where
 
 # Libraries whose own networks we can build and run.
 RUNNABLE = ("timm", "torchvision", "mindcv", "mmpretrain")
 # Traits that a library's networks take as arguments, so that they can have those of the weights.
 _ARGUMENTS: Mapping[str, frozenset[str]] = {"mmpretrain": frozenset(("bottleneck_stride", "norm_eps"))}
+# Runtimes that run the network of one container only, as it is.
+_ONLY_RUNS = {"mindir": "mindir", "om": "onnx"}
 # Containers that hold the network too, and what runs it.
 _HOLDS_NETWORK = {"onnx": "onnxruntime", "mindir": "mindspore"}
 # Runtimes whose networks take their parameters under the names of any framework.
 _ANY_NAMES = ("onnxruntime", "reference")
-TITLES = {"torch": "torch", "mindspore": "MindSpore", "onnxruntime": "ONNX Runtime"}
+TITLES = {
+    "torch": "torch", "mindspore": "MindSpore", "onnxruntime": "ONNX Runtime", "reference": "NumPy", "om": "ais_bench",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Side:
     """A network, the runtime it runs in, and the weights to load into it; ``label`` says whose it is.
 
     ``batch`` and ``size`` (height, width) are what the file fixes of its input, None where it takes any; ``half``
-    says that it computes in float16.
+    says that it computes in float16. ``device`` and ``index`` tell where the runtime computes.
     """
 
     opened: Opened
@@ -36,6 +42,33 @@ class Side:
     batch: int | None = None
     size: tuple[int, int] | None = None
     half: bool = False
+    device: str = CPU
+    index: int = 0
+
+    @property
+    def precision(self) -> Precision:
+        """What the numbers of its runs have; the reference is a runtime too."""
+        return "float64" if self.runtime == "reference" else "float32"
+
+    @property
+    def where(self) -> Where:
+        """The runtime and its device."""
+        return Where(self.runtime, self.device, self.index)
+
+
+def asked_side(opened: Opened, asked: str | Where | None) -> Side:
+    """What runs a file where that was asked for, or where it belongs."""
+    there = where(asked)
+    if there is None:
+        return own_side(opened)
+    container = opened.checkpoint.container
+    needed = _ONLY_RUNS.get(there.runtime, container)
+    if container != needed:
+        raise UsageError(
+            f"{there.runtime} runs a .{needed} itself, and {opened.source.file.name} is a .{container}",
+            remedy=f"Use --runtime {_HOLDS_NETWORK[needed]} to have its network built there, or give a .{needed}.",
+        )
+    return replace(own_side(opened, there.engine), device=there.device, index=there.index)
 
 
 def own_side(opened: Opened, runtime: str | None = None) -> Side:
@@ -47,6 +80,8 @@ def own_side(opened: Opened, runtime: str | None = None) -> Side:
     own = _HOLDS_NETWORK.get(opened.checkpoint.container)
     if own is not None and runtime in (None, own):
         return _file_side(opened, own)
+    if runtime == "om":
+        return _compiled_side(opened)
     library = opened.source.library or found.dialect.library
     if library in RUNNABLE:
         naming = _names_of(library, opened)
@@ -71,6 +106,18 @@ def _file_side(opened: Opened, runtime: str) -> Side:
     return Side(opened, runtime, network, weights, label, batch, size, half)
 
 
+def _compiled_side(opened: Opened) -> Side:
+    """The .om that was compiled from an .onnx file, for pictures of the one size that the file has."""
+    side = _file_side(opened, "om")
+    file = opened.source.file
+    if side.size is None or side.batch is None:
+        raise UsageError(
+            f"{file.name} takes pictures of any size, and an .om those it was compiled for",
+            remedy=f"Write both with --to om, or the .onnx with --input-shape as {file.stem}.om was compiled.",
+        )
+    return replace(side, label=f"{file.stem}.om, compiled from {file.name}, in {TITLES['om']}")
+
+
 def _fixed(shape: object) -> tuple[int | None, tuple[int, int] | None]:
     """Batch and size of an input shape (N, 3, H, W) as a file's metadata has it; None where it is dynamic."""
     if not isinstance(shape, (tuple, list)) or len(shape) != 4:
@@ -82,7 +129,7 @@ def _fixed(shape: object) -> tuple[int | None, tuple[int, int] | None]:
 def check_installed(runtimes: Iterable[str]) -> None:
     """Raise MissingPackageError for a runtime whose package is not installed."""
     for runtime in runtimes:
-        if not _installed(runtime):
+        if EXTRAS[runtime] and not _installed(runtime):
             raise MissingPackageError(
                 f"{TITLES[runtime]} is not installed, and the verification runs it",
                 remedy=f"pip install 'mshub-convert[{EXTRAS[runtime]}]'",

@@ -18,6 +18,7 @@ from .errors import LoadError, RuntimeRefusedError
 from .process import read_job, serve
 from .runtimes import EXTRAS, FileNetwork, Job, Runtime
 from .runtimes.weights import Loaded, for_network, in_precision
+from .runtimes.where import DEVICES
 
 
 def main(folder: Path) -> int:
@@ -29,10 +30,7 @@ def main(folder: Path) -> int:
 def execute(job: Job) -> dict[str, Any]:
     """Get the network with its weights, and run all inputs."""
     started = time.perf_counter()
-    runtime: Runtime = importlib.import_module(f"{__package__}.runtimes.{job.runtime}")
-    if job.device not in runtime.DEVICES:
-        devices = listed(runtime.DEVICES, "or")
-        raise RuntimeRefusedError(f"the {job.runtime} runtime runs on the {devices}, not on {job.device!r}")
+    runtime, settings = ready_runtime(job.runtime, job.device, job.index)
     versions = {"python": platform.python_version(), "numpy": np.__version__, **runtime.versions(job.network)}
     imported = time.perf_counter()
     if isinstance(job.network, FileNetwork):
@@ -41,7 +39,7 @@ def execute(job: Job) -> dict[str, Any]:
         del loaded
     else:
         network, read = _built(runtime, job)
-    ready = time.perf_counter()
+    loaded_at = time.perf_counter()
     outputs, watched, finite = [], [], True
     for index, path in enumerate(job.inputs):
         given, seen = _forward(runtime, network, _pictures(path), job)
@@ -51,8 +49,18 @@ def execute(job: Job) -> dict[str, Any]:
     done = time.perf_counter()
     return {
         **read, "outputs": outputs, "watched": watched, "finite": finite, "versions": versions, "device": job.device,
-        "seconds": {"import": imported - started, "load": ready - imported, "run": done - ready},
+        "settings": dict(settings),
+        "seconds": {"import": imported - started, "load": loaded_at - imported, "run": done - loaded_at},
     }  # fmt: skip
+
+
+def ready_runtime(name: str, device: str, index: int) -> tuple[Runtime, Mapping[str, str]]:
+    """The module of a runtime, with its device taken, and what was set there."""
+    runtime: Runtime = importlib.import_module(f"{__package__}.runtimes.{name}")
+    if device not in DEVICES[name]:
+        devices = listed(tuple(DEVICES[name]), "or")
+        raise RuntimeRefusedError(f"the {name} runtime runs on the {devices}, not on {device!r}")
+    return runtime, runtime.set_up(device, index)
 
 
 def _built(runtime: Runtime, job: Job) -> tuple[Any, dict[str, Any]]:

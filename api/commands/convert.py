@@ -14,6 +14,7 @@ from mshub_convert.options import (
     inputs_options,
     print_json,
     quiet,
+    runtime_option,
     select,
     trait_option,
     weights,
@@ -70,6 +71,7 @@ _TO = (
     help="ckpt: write a MindSpore module that builds the network of these weights; it needs nothing of this tool.",
 )
 @click.option("--verify", is_flag=True, help="Run source and target and compare them before the file takes its name.")
+@runtime_option("--runtime", "With --verify: run the target there, not where it belongs: onnxruntime, torch:cuda:1, …")
 @inputs_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
@@ -106,14 +108,14 @@ def convert(
     strict: bool,
     as_json: bool,
     quiet: bool,
-    **inputs: Any,
+    **verification: Any,
 ) -> None:
     """Convert SOURCE. The word `convert` may be left out.
 
     Prints the path of the output. Beside it stands <output>.mshub.json: what the weights are, where they come from,
     and what was done to them; the same record is inside the file.
     """
-    from mshub_convert import conversion, terminal
+    from mshub_convert import conversion, terminal, verifying
     from mshub_convert.converters.pipeline import Options
     from mshub_convert.converters.target import Form
     from mshub_convert.request import SourceRequest
@@ -121,7 +123,7 @@ def convert(
     request = SourceRequest(source, weights, init, trait, select, dialect, classes, bn)
     form = Form(dtype, opset, fold_bn, input_shape, model_url, emit_network)
     options = Options(overwrite=overwrite, check=not no_check, strict=strict, tool=conversion.TOOL)
-    given = conversion.to_verify(verify, **inputs)
+    how = verifying.to_verify(verify, **verification)
     with (
         terminal.progress(enabled=not quiet) as progress,
         conversion.prepared(request, to=to, out=out, form=form, options=options, progress=progress) as prepared,
@@ -129,7 +131,7 @@ def convert(
         if dry_run:
             _show_plan(prepared, as_json=as_json)
             return
-        result = conversion.carry_out(prepared, request, inputs=given, progress=progress)
+        result = conversion.carry_out(prepared, request, verifying=how, progress=progress)
     if not quiet:
         terminal.show_conversion(result)
     if as_json:

@@ -29,7 +29,11 @@ from mshub_convert.options import (
 @bn
 @trait_option("--trait", "Say a graph trait of TARGET, where it has no record: stem_pool=symmetric.")
 @trait_option("--source-trait", "Say a graph trait of SOURCE.")
-@runtime_option("--runtime", "Run TARGET there instead of where it belongs, on a network built by us if need be.")
+@runtime_option(
+    "--runtime",
+    "Run TARGET there instead of where it belongs, on a network built by us if need be: torch[:cuda|npu], "
+    "mindspore[:Ascend|GPU], onnxruntime[:CUDA|CANN], mindir[:Ascend|GPU], om, reference.",
+)
 @runtime_option("--source-runtime", "The same for SOURCE.")
 @inputs_options
 @as_json

@@ -58,7 +58,7 @@ def test_a_verification_on_photographs_and_one_on_tensors(
 
 
 def test_inputs_without_verify_are_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--images says what a verification runs on") as caught:
+    with pytest.raises(UsageError, match="--images says how to verify, and that was not asked for") as caught:
         mc.convert(tmp_path / "nothing.pth", images=tmp_path)
     assert caught.value.remedy == "Add --verify, or leave it out."
     run = CliRunner().invoke(cli, ["convert", "nothing.pth", "--to", "ckpt", "--count", "3"])

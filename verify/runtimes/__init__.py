@@ -20,10 +20,13 @@ __all__ = [
     "Runtime", "Values", "Watch", "Weights", "run",
 ]  # fmt: skip
 
-# Runtime, a module beside this one, → the extra of ours that installs it; the reference needs none.
-EXTRAS: Mapping[str, str] = {"torch": "torch", "mindspore": "mindspore", "onnxruntime": "onnx", "reference": ""}
-# Those that compute in float32.
-RUNTIMES = tuple(runtime for runtime in EXTRAS if runtime != "reference")
+# Runtime, a module beside this one, → the extra of ours that installs it; the reference needs none, and ais_bench,
+# which runs an .om, is in no package index.
+EXTRAS: Mapping[str, str] = {
+    "torch": "torch", "mindspore": "mindspore", "onnxruntime": "onnx", "reference": "", "om": "",
+}  # fmt: skip
+# Those that compute in float32 and need a package.
+RUNTIMES = tuple(runtime for runtime, extra in EXTRAS.items() if extra)
 
 Array = npt.NDArray[Any]
 
@@ -31,11 +34,15 @@ Array = npt.NDArray[Any]
 class Runtime(Protocol):
     """What the module of a runtime has; the worker calls these in order.
 
-    ``DEVICES`` are those it runs on. The network of a FileNetwork is opened, with its weights; others are built, and
+    The device is set up first of all. The network of a FileNetwork is opened, with its weights; others are built, and
     given weights that were read.
     """
 
-    DEVICES: tuple[str, ...]
+    def set_up(self, device: str, index: int) -> Mapping[str, str]:
+        """Take a device and have it compute in the precision of the numbers; what was set, by the framework's names.
+
+        Raises EnvironmentError_ where the device is not there: nothing is run on another instead.
+        """
 
     def versions(self, network: Network) -> dict[str, str]:
         """Versions of the framework and, if one is used, of the library."""
@@ -67,7 +74,8 @@ class Outcome:
     ``watched`` one of what was asked for beside them.
     ``hashes`` and ``dtypes`` are of every tensor in the file as ``loader`` returned it: sha256 of its little-endian
     bytes. ``unused`` names what the file holds and the network did not take, ``rounded`` tensors that were wider
-    than the network's and changed. ``seconds`` are those of import, load and run.
+    than the network's and changed. ``settings`` are the precision switches and whatever else was set before it ran.
+    ``seconds`` are those of import, load and run.
     """
 
     outputs: tuple[Values, ...]
@@ -80,6 +88,7 @@ class Outcome:
     rounded: tuple[str, ...]
     versions: Mapping[str, str]
     device: str
+    settings: Mapping[str, str]
     seconds: Mapping[str, float]
 
     @property
@@ -90,9 +99,10 @@ class Outcome:
     def as_dict(self) -> dict[str, Any]:
         """How it was run, as plain values for JSON: no arrays, no hashes."""
         return {
-            "versions": dict(self.versions), "device": self.device, "loader": self.loader,
-            "tensors": len(self.hashes), "unused": list(self.unused), "rounded": list(self.rounded),
-            "finite": self.finite, "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
+            "versions": dict(self.versions), "device": self.device, "settings": dict(self.settings),
+            "loader": self.loader, "tensors": len(self.hashes), "unused": list(self.unused),
+            "rounded": list(self.rounded), "finite": self.finite,
+            "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
         }  # fmt: skip
 
 
@@ -133,5 +143,5 @@ def _outcome(job: Job, data: Mapping[str, Any]) -> Outcome:
         watched=tuple({name: array(file) for name, file in files.items()} for files in data["watched"]),
         finite=data["finite"], hashes=data["hashes"], dtypes=data["dtypes"], loader=data["loader"],
         unused=tuple(data["unused"]), rounded=tuple(data["rounded"]), versions=data["versions"],
-        device=data["device"], seconds=data["seconds"],
+        device=data["device"], settings=data["settings"], seconds=data["seconds"],
     )  # fmt: skip

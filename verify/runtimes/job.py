@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ...mappings.architectures import Architecture, from_dict
 from ...mappings.traits import Traits
+from .where import CPU
 
 Precision = Literal["float16", "float32", "float64"]
 # What is kept of a run: what the network gives, its stages too, or the output of every node.
@@ -108,7 +109,8 @@ class Job:
     """One network, one file of weights, one or more batches of inputs (.npy, float32, N x 3 x H x W).
 
     Results go to the folder ``output``; ``watch`` says which values along the network are kept too. ``batch`` is
-    how many pictures run at a time (None: all of a file). The precision ``float16`` is float32 arithmetic with what
+    how many pictures run at a time (None: all of a file), ``index`` which of several devices. The precision
+    ``float16`` is float32 arithmetic with what
     goes into and out of every layer rounded, as devices of half precision do it; only our networks in torch have it.
     """
 
@@ -118,14 +120,15 @@ class Job:
     inputs: tuple[Path, ...]
     output: Path
     precision: Precision = "float32"
-    device: str = "cpu"
+    device: str = CPU
     watch: Watch = "outputs"
     batch: int | None = None
+    index: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "runtime": self.runtime, "device": self.device, "precision": self.precision,
+            "runtime": self.runtime, "device": self.device, "index": self.index, "precision": self.precision,
             "network": self.network.as_dict(), "weights": self.weights.as_dict(),
             "inputs": [str(path) for path in self.inputs], "output": str(self.output), "watch": self.watch,
             "batch": self.batch,
@@ -136,7 +139,8 @@ class Job:
         """The inverse of ``as_dict``; what has a default may be left out."""
         weights = data["weights"]
         return cls(
-            runtime=data["runtime"], device=data.get("device", "cpu"), precision=data.get("precision", "float32"),
+            runtime=data["runtime"], device=data.get("device", CPU), index=data.get("index", 0),
+            precision=data.get("precision", "float32"),
             network=_network(data["network"]), inputs=tuple(map(Path, data["inputs"])), output=Path(data["output"]),
             watch=data.get("watch", "outputs"), batch=data.get("batch"),
             weights=Weights(

@@ -1,4 +1,4 @@
-"""The MindSpore runtime: mindcv's networks, ours, and what a .mindir holds; float32 on the CPU."""
+"""The MindSpore runtime: mindcv's networks, ours, and what a .mindir holds; float32, on the CPU unless asked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from mindspore import nn
 
+from ...converters.errors import EnvironmentError_
 from ...mappings.dialects import dialect
 from ...mappings.graph import Shape
 from ..errors import LoadError, RuntimeRefusedError
@@ -16,10 +17,41 @@ from ..networks import mindspore as networks
 from ..networks.watching import kept
 from .job import GraphNetwork, Job, LibraryNetwork, Network, Values, Watch, Weights
 from .weights import Loaded, read_ourselves
+from .where import CPU, DEVICES
 
 Array = npt.NDArray[Any]
 
-DEVICES = ("cpu",)
+_TITLES = DEVICES["mindspore"]
+# Device → functions of mindspore.device_context.<device>.op_precision, and what they are given.
+_SWITCHES: Mapping[str, Mapping[str, Any]] = {
+    CPU: {},
+    "ascend": {
+        "conv_allow_hf32": False, "matmul_allow_hf32": False, "precision_mode": "must_keep_origin_dtype",
+    },
+    "gpu": {"conv_allow_tf32": False, "matmul_allow_tf32": False},
+}  # fmt: skip
+
+
+def set_up(device: str, index: int) -> dict[str, str]:
+    """Take the device, which can be done once in a process, and switch off what computes float32 in less."""
+    title = _TITLES[device]
+    remedy = (
+        f"Install the MindSpore and the driver for {title} (`mindspore.hal.is_available({title!r})` must be True),"
+        " or leave the device out to run on the CPU."
+    )
+    if not mindspore.hal.is_available(title):
+        raise EnvironmentError_(f"MindSpore {mindspore.__version__} has no {title} device here", remedy=remedy)
+    try:
+        mindspore.set_device(title, index)
+    except (RuntimeError, ValueError) as error:
+        said = str(error).strip().splitlines()[0]
+        message = f"MindSpore cannot take {title}:{index}: {said}"
+        raise EnvironmentError_(message, remedy=remedy) from None
+    settings = {"device_target": title, "device_id": str(index)}
+    for name, value in _SWITCHES[device].items():
+        getattr(getattr(mindspore.device_context, device).op_precision, name)(value)
+        settings[name] = str(value)
+    return settings
 
 
 def versions(network: Network) -> dict[str, str]:
@@ -32,7 +64,7 @@ def versions(network: Network) -> dict[str, str]:
 
 def build(job: Job) -> Any:
     """The network in inference mode, without weights."""
-    _set_up(job, mindspore.PYNATIVE_MODE)
+    _set_mode(job, mindspore.PYNATIVE_MODE)
     network = job.network
     if isinstance(network, GraphNetwork):
         grounding = dialect(network.dialect).ground(network.architecture)
@@ -50,7 +82,7 @@ def open_file(job: Job) -> tuple[Any, Loaded]:
     file = job.weights.file
     if job.weights.container != "mindir":
         raise RuntimeRefusedError(f"MindSpore cannot run {file} itself", remedy="Have its network rebuilt.")
-    _set_up(job, mindspore.GRAPH_MODE)
+    _set_mode(job, mindspore.GRAPH_MODE)
     # A large model has folders beside it, which a link elsewhere would not find.
     path = file if file.suffix == ".mindir" else _linked(file, job.output / "model.mindir")
     try:
@@ -64,14 +96,13 @@ def open_file(job: Job) -> tuple[Any, Loaded]:
     return network, Loaded(tensors, "mindspore.load")
 
 
-def _set_up(job: Job, mode: int) -> None:
+def _set_mode(job: Job, mode: int) -> None:
     if job.precision != "float32":
         raise RuntimeRefusedError(
             f"MindSpore has no {job.precision} convolutions on the CPU",
             remedy=f"Run the {job.precision} reference in torch.",
         )
     mindspore.set_context(mode=mode)
-    mindspore.set_device("CPU")
 
 
 def _linked(file: Path, link: Path) -> Path:

@@ -20,12 +20,13 @@ from ...mappings.graph import Graph, Shape
 from ..errors import LoadError, MissingPackageError, RuntimeRefusedError
 from ..networks.places import check_fit
 from .job import FileNetwork, GraphNetwork, Job, Network, Values, Watch, Weights
-from .onnx_session import PROVIDERS, Session, open_session
+from .onnx_session import Session, open_session, set_up
 from .weights import Loaded, read_ourselves
+
+__all__ = ["build", "forward", "load", "open_file", "read", "set_up", "shapes", "versions"]
 
 Array = npt.NDArray[Any]
 
-DEVICES = tuple(PROVIDERS)
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
@@ -81,7 +82,7 @@ def open_file(job: Job) -> tuple[OnnxNetwork, Loaded]:
 def _session(job: Job, file: Path, optimization: str, outputs: Mapping[str, str], values: Mapping[str, str]) -> Session:
     """A session that gives the outputs, and the values that the job watches, which are no outputs of the file."""
     wanted = {**outputs, **(values if job.watch == "values" else {})}
-    open_it = partial(open_session, file, device=job.device, optimization=optimization)
+    open_it = partial(open_session, file, device=job.device, index=job.index, optimization=optimization)
     session = open_it(outputs=wanted)
     inner = [value for value in wanted.values() if value not in session.ports]
     return open_it(outputs=wanted, model=_with_outputs(file, inner)) if inner else session

@@ -19,8 +19,6 @@ from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
 
-DEVICES = ("cpu",)
-
 
 @dataclass(slots=True)
 class ReferenceNetwork:
@@ -29,6 +27,11 @@ class ReferenceNetwork:
     graph: Graph
     grounding: Grounding
     tensors: dict[str, Array] = field(default_factory=dict)
+
+
+def set_up(device: str, index: int) -> dict[str, str]:
+    """NumPy computes on the CPU, in the precision of its arrays."""
+    return {"dtype": "float64"}
 
 
 def versions(network: Network) -> dict[str, str]:

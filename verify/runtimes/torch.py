@@ -1,4 +1,4 @@
-"""The torch runtime: networks of timm, torchvision and mmpretrain, and ours; on the CPU.
+"""The torch runtime: networks of timm, torchvision and mmpretrain, and ours; on the CPU unless asked.
 
 In float32, in float64, and in an emulation of float16.
 """
@@ -21,13 +21,19 @@ from ..networks import mmpretrain
 from ..networks import torch as networks
 from ..networks.torch_half import HalfNetwork
 from ..networks.watching import kept
+from . import torch_device
 from .job import GraphNetwork, Job, LibraryNetwork, Network, Values, Watch, Weights
 from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
 
-DEVICES = ("cpu",)
 _THREADS = 2
+
+
+def set_up(device: str, index: int) -> dict[str, str]:
+    """Switch off TF32 and whatever differs from run to run, on every device, and have the device."""
+    torch.set_num_threads(_THREADS)
+    return {"threads": str(_THREADS), **torch_device.set_up(device, index)}
 
 
 def versions(network: Network) -> dict[str, str]:
@@ -45,20 +51,19 @@ def open_file(job: Job) -> tuple[torch.nn.Module, Loaded]:
 
 def build(job: Job) -> torch.nn.Module:
     """The network in eval mode and of the job's precision, without weights."""
-    torch.set_num_threads(_THREADS)
     if isinstance(job.network, LibraryNetwork):
         built = _of_library(job.network)
     elif isinstance(job.network, GraphNetwork):
         graph = job.network.architecture.graph(job.network.traits)
         grounding = dialect(job.network.dialect).ground(job.network.architecture)
         if job.precision == "float16":
-            return HalfNetwork(graph, grounding).eval()
+            return HalfNetwork(graph, grounding).eval()  # on the CPU, whatever it stands for
         built = networks.build(graph, grounding)
     else:
         raise TypeError("the network of a file is opened, not built")
     if job.precision == "float16":
         raise RuntimeRefusedError("float16 is emulated in our networks only", remedy="Take the network of the graph.")
-    return built.to(getattr(torch, job.precision)).eval()
+    return built.to(torch_device.named(job.device, job.index), getattr(torch, job.precision)).eval()
 
 
 def _of_library(network: LibraryNetwork) -> Any:
@@ -179,11 +184,16 @@ def load(network: torch.nn.Module, tensors: Mapping[str, Array]) -> None:
 
 def forward(network: torch.nn.Module, pictures: Array, *, watch: Watch) -> tuple[Values, Values]:
     """Logits under ``head``, and what is watched."""
-    dtype = next(network.parameters()).dtype
+    like = next(network.parameters())
     with torch.inference_mode():
-        x = torch.from_numpy(np.ascontiguousarray(pictures)).to(dtype)
+        x = torch.from_numpy(np.ascontiguousarray(pictures)).to(like)
         if isinstance(network, networks.Network):
-            return kept(network.values(x), network.output_values, network.tap_values, watch, torch.Tensor.numpy)
+            return kept(network.values(x), network.output_values, network.tap_values, watch, _on_host)
         if watch != "outputs":
             raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
-        return {"head": network(x).numpy()}, {}
+        return {"head": _on_host(network(x))}, {}
+
+
+def _on_host(value: torch.Tensor) -> Array:
+    array: Array = value.cpu().numpy()
+    return array
