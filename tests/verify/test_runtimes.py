@@ -366,7 +366,7 @@ def test_mindcvs_own_network(job, tmp_path, healthy):
     ("options", "said"),
     [
         ({"precision": "float64"}, "no float64 convolutions"),
-        ({"device": "npu"}, "runs on the cpu, not on 'npu'"),
+        ({"device": "npu"}, "runs on the cpu, ascend or gpu, not on 'npu'"),
         ({"network": LibraryNetwork("mindcv2", "resnet50")}, "knows no library 'mindcv2'"),
     ],
 )
