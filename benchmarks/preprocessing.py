@@ -1,7 +1,6 @@
 """How far apart libraries are on photographs: the table of docs/preprocessing.md.
 
-``python benchmarks/preprocessing.py``; the photographs are those of ``benchmarks/pictures.py``. The network has drawn
-weights: its logits tell the sizes of effects beside each other, not accuracies.
+``python benchmarks/preprocessing.py``; the photographs are those of ``benchmarks/pictures.py``.
 """
 
 import shutil
@@ -32,19 +31,18 @@ ROWS: tuple[tuple[str, str, dict[str, str]], ...] = (
 
 def main() -> None:
     """Print one row for each difference from torchvision's resize to 256, bilinear, crop 224."""
-    print("| target | mean, pictures' median | mean, worst | over 1 level, worst | logits | named |")
-    print("|---|---|---|---|---|---|")
+    print("| target | mean over the pictures | worst picture | over 1 level, worst | named |")
+    print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
         for path in photographs():
             shutil.copy(path, scratch)
         for name, to, settings in ROWS:
-            found = mc.preprocessing_parity(SOURCE, to=to, settings=settings, images=Path(scratch), init="calibrated:0")
+            found = mc.preprocessing_parity(SOURCE, to=to, settings=settings, images=Path(scratch))
             means = [picture.mean for picture in found.pictures]
             share = max(picture.share for picture in found.pictures)
             named = ", ".join(f"{cause.name} {cause.levels:.1f}" for cause in found.causes) or "-"
-            effect = found.effect.mean if found.effect else 0.0
             print(
-                f"| {name} | {np.median(means):.2f} | {max(means):.2f} | {share:.1%} | {effect:.1e} | {named} |",
+                f"| {name} | {np.mean(means):.2f} | {max(means):.2f} | {share:.1%} | {named} |",
                 flush=True,
             )
 
