@@ -6,50 +6,58 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ..converters.opened import Opened
-from ..mappings.names import collapse, listed
 from .compare import SANE_ERROR, Comparison, Output, Verdict, compare, relative_l2, worst
 from .exhibits import Exhibits
-from .float64 import Float64, compare_float64, limit
+from .float64 import Float64, compare_float64
 from .inputs import InputSet
 from .proof import Proof
 from .runtimes import Outcome, Values
-from .sides import Side, torch_side
-from .weights import Weights, misread
+from .weights import Weights
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """The runs by name, and the library's own network with other traits, if it was tried.
+class LibraryCheck:
+    """The library's own network with other traits than the weights': what ran, or why it did not.
 
-    ``pictures`` are what ran, one array (N, 3, H, W) for each batch; ``notices`` are on them.
+    ``traits`` tell how they differ, ``loader`` which function of ours builds the network right.
     """
 
-    runs: dict[str, Outcome]
-    check: Side | None
-    check_failure: str
+    label: str
+    traits: str
+    loader: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The runs by name, and what else is known of the two sides.
+
+    ``pictures`` are what ran, one array (N, 3, H, W) for each batch of ``inputs``. ``networks`` and ``reference`` say
+    what source, target and float64 are; ``allowed`` is how far float64 may be off, and why. ``misread`` tells of files
+    that a framework reads as others than we do, ``trait_cause`` how the sides' traits differ, ``notices`` the rest.
+    """
+
+    runs: Mapping[str, Outcome]
+    inputs: InputSet
     pictures: tuple[Array, ...]
+    networks: tuple[str, str]
+    reference: str
+    allowed: tuple[float, str]
+    misread: tuple[str, ...] = ()
+    trait_cause: str = ""
+    library: LibraryCheck | None = None
     notices: tuple[str, ...] = ()
 
 
-def judge(
-    source: Opened,
-    target: Opened,
-    weights: Weights,
-    evidence: Evidence,
-    *,
-    networks: tuple[str, str],
-    inputs: InputSet,
-    seconds: float,
-) -> Proof:
+def judge(weights: Weights, evidence: Evidence, *, seconds: float) -> Proof:
     """The proof: weights, the outputs at every size, and what a wrong trait or a misread file explains."""
     runs = evidence.runs
-    float64 = _float64(source, target, weights, runs)
+    float64 = _float64(weights, evidence)
     comparisons = []
     rounding = 0.0
-    for index, label in enumerate(inputs.labels):
+    for index, label in enumerate(evidence.inputs.labels):
         batch = {name: outcome.outputs[index] for name, outcome in runs.items() if name != "oracle"}
         for name in batch["reference"]:
             moved, found = _compared(label, name, batch, rounded=bool(weights.rounded))
@@ -57,34 +65,49 @@ def judge(
             comparisons += found
     verdict = worst([weights.verdict, float64.verdict, *(item.verdict for item in comparisons)])
     reason = _reason(verdict, weights, float64, comparisons)
-    notices = list(_misread(source, target, runs))
+    notices = list(evidence.misread)
     if notices:
         verdict, reason = Verdict.FAIL, notices[0]
     notices += evidence.notices
-    if verdict is not Verdict.PASS and source.traits != target.traits:
-        notices.append(_trait_cause(source, target))
-    difference = None
-    if evidence.check is not None and "library" in runs:
-        own, exact = (runs[name].outputs[0] for name in ("library", "reference"))
-        difference = max(float(relative_l2(own[name], exact[name]).max()) for name in exact)
-        # Where the target is wrong anyway, or no picture shows a difference, the traits explain nothing.
-        if verdict.good and difference > SANE_ERROR:
-            notices.append(_library_notice(target, evidence.check, difference, inputs.labels[0]))
-    elif evidence.check_failure:
-        notices.append(evidence.check_failure)
-    reference_said = f"{torch_side(source).label}, torch on CPU, float64"
+    if verdict is not Verdict.PASS and evidence.trait_cause:
+        notices.append(evidence.trait_cause)
+    difference = _library_difference(runs)
+    if evidence.library is not None:
+        notices += _of_library(evidence.library, difference, evidence.inputs.labels[0], good=verdict.good)
     return Proof(
-        verdict, reason, weights, tuple(comparisons), *networks, reference_said, inputs, float64=float64,
+        verdict, reason, weights, tuple(comparisons), *evidence.networks, evidence.reference, evidence.inputs,
+        float64=float64,
         exhibits=Exhibits(evidence.pictures, {name: outcome.outputs for name, outcome in runs.items()}),
         runs={name: _run_facts(outcome) for name, outcome in runs.items()}, rounding=rounding,
         library_difference=difference, notices=tuple(notices), seconds=seconds,
     )  # fmt: skip
 
 
-def _float64(source: Opened, target: Opened, weights: Weights, runs: Mapping[str, Outcome]) -> Float64:
+def _library_difference(runs: Mapping[str, Outcome]) -> float | None:
+    """How far the library's own network is from float64 on the first batch; None where it did not run."""
+    if "library" not in runs:
+        return None
+    own, exact = (runs[name].outputs[0] for name in ("library", "reference"))
+    return max(float(relative_l2(own[name], exact[name]).max()) for name in exact)
+
+
+def _of_library(check: LibraryCheck, difference: float | None, label: str, *, good: bool) -> list[str]:
+    if check.failure:
+        return [check.failure]
+    # Where the target is wrong anyway, or no picture shows a difference, the traits explain nothing.
+    if difference is None or not good or difference <= SANE_ERROR:
+        return []
+    return [
+        f"{check.label} loads the file strictly, but its output differs by {difference:.1e}"
+        f" (relative L2 at {label}): it has {check.traits}"
+        f" → use mshub_convert.{check.loader}, which builds the network with the weights' traits"
+    ]
+
+
+def _float64(weights: Weights, evidence: Evidence) -> Float64:
     """The target's weights in NumPy against the source in torch; rounded ones against themselves in torch."""
-    exact = runs["target reference" if weights.rounded else "reference"]
-    return compare_float64(exact.outputs, runs["oracle"].outputs, *limit(source, target))
+    exact = evidence.runs["target reference" if weights.rounded else "reference"]
+    return compare_float64(exact.outputs, evidence.runs["oracle"].outputs, *evidence.allowed)
 
 
 def _compared(label: str, output: str, batch: Mapping[str, Values], *, rounded: bool) -> tuple[float, list[Comparison]]:
@@ -126,44 +149,6 @@ def _emulated(name: str, runs: Mapping[str, Output], exact: Output) -> float | N
     """What float16 costs a side that computes in it: its emulation's error; ``exact`` is float64 on its weights."""
     emulated = runs.get(f"emulated {name}")
     return None if emulated is None else float(relative_l2(emulated, exact).max())
-
-
-def _misread(source: Opened, target: Opened, runs: Mapping[str, Outcome]) -> list[str]:
-    """Files that a framework's own loader reads differently from us."""
-    found = []
-    for opened, name in ((source, "source"), (target, "target")):
-        names = misread(opened, runs[name].hashes)
-        if names:
-            found.append(
-                f"{runs[name].loader} reads other bytes than we do for {listed(collapse(names)[:6])} of the {name}"
-            )
-    return found
-
-
-def _trait_cause(source: Opened, target: Opened) -> str:
-    parts = [
-        f"{name} is {ours} in the source and {theirs} in the target"
-        for name, (ours, theirs) in source.traits.differences(target.traits).items()
-    ]
-    if target.recovered is not None:
-        return listed(parts)
-    options = " ".join(f"--trait {name}={ours}" for name, (ours, _) in source.traits.differences(target.traits).items())
-    return (
-        f"{listed(parts)} (target: {target.traits_from}); if the target was converted from this source, say {options}"
-    )
-
-
-def _library_notice(target: Opened, side: Side, difference: float, label: str) -> str:
-    traits = listed([
-        f"{name}={theirs} where the weights need {ours}"
-        for name, (ours, theirs) in target.traits.differences(target.found.dialect.traits).items()
-    ])  # fmt: skip
-    loader = "load_mindspore" if side.runtime == "mindspore" else "load_torch"
-    return (
-        f"{side.label} loads the file strictly, but its output differs by {difference:.1e}"
-        f" (relative L2 at {label}): it has {traits}"
-        f" → use mshub_convert.{loader}, which builds the network with the weights' traits"
-    )
 
 
 def _excess(comparison: Comparison) -> float:

@@ -13,9 +13,10 @@ from ..mappings.errors import MshubConvertError
 from .common import Common, common
 from .compare import Verdict
 from .errors import LoadError, VerificationError
-from .float64 import PICTURES
+from .explain import library_check, misread_files, trait_cause
+from .float64 import PICTURES, limit
 from .inputs import InputSet
-from .judge import Evidence, judge
+from .judge import Evidence, LibraryCheck, judge
 from .proof import DEFAULT_INPUTS, Proof
 from .runtimes import FileNetwork, GraphNetwork, Job, Outcome, Precision, run
 from .runtimes.where import Where
@@ -84,20 +85,24 @@ class Prover:
         try:
             both = common(self.inputs, self._side, side)
             with tempfile.TemporaryDirectory(prefix="mshub-verify-") as folder:
-                evidence = self._evidence(target, side, weights, both, Path(folder), library_check)
+                evidence = self._evidence(target, side, weights, both, Path(folder), networks, library_check)
         except VerificationError as error:
             # Weights that do not load are wrong; a runtime that crashed or timed out tells nothing of them.
             verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
             said, *rest = error.message.splitlines()
             seconds = time.monotonic() - started
             return Proof(verdict, said, weights, (), *networks, "not run", notices=tuple(rest), seconds=seconds)
-        return judge(
-            self.opened, target, weights, evidence,
-            networks=networks, inputs=both.inputs, seconds=time.monotonic() - started,
-        )  # fmt: skip
+        return judge(weights, evidence, seconds=time.monotonic() - started)
 
     def _evidence(
-        self, target: Opened, side: Side, weights: Weights, both: Common, folder: Path, library_check: bool
+        self,
+        target: Opened,
+        side: Side,
+        weights: Weights,
+        both: Common,
+        folder: Path,
+        networks: tuple[str, str],
+        check_library: bool,
     ) -> Evidence:
         inputs = both.inputs.save(folder)
         of_source = self._source_runs(both, inputs, folder)
@@ -110,14 +115,26 @@ class Prover:
             runs["target reference"] = self._run("target reference", torch_side(target), "float64", inputs, folder)
         if side.half:
             runs["emulated target"] = self._emulated("emulated target", target, inputs, folder)
-        check = library_check_side(target) if library_check else None
+        return Evidence(
+            runs, both.inputs, tuple(map(np.load, inputs)), networks,
+            f"{torch_side(self.opened).label}, torch on CPU, float64", limit(self.opened, target),
+            misread_files(self.opened, target, runs), trait_cause(self.opened, target),
+            self._library(target, runs, inputs, folder) if check_library else None, both.notices,
+        )  # fmt: skip
+
+    def _library(
+        self, target: Opened, runs: dict[str, Outcome], inputs: tuple[Path, ...], folder: Path
+    ) -> LibraryCheck | None:
+        """Run the library's own network on the target where it has other traits than the weights."""
+        side = library_check_side(target)
+        if side is None:
+            return None
         failure = ""
-        if check is not None:
-            try:
-                runs["library"] = self._run("library", check, "float32", inputs, folder)
-            except MshubConvertError as error:
-                failure = f"{check.label} could not run the file: {error.message}"
-        return Evidence(runs, check, failure, tuple(map(np.load, inputs)), both.notices)
+        try:
+            runs["library"] = self._run("library", side, "float32", inputs, folder)
+        except MshubConvertError as error:
+            failure = f"{side.label} could not run the file: {error.message}"
+        return library_check(target, side, failure)
 
     def _source_runs(self, both: Common, inputs: tuple[Path, ...], folder: Path) -> dict[str, Outcome]:
         key = both.inputs, both.source_batch
