@@ -14,7 +14,9 @@ from mshub_convert.mappings.dialects import BUILTIN, dialect
 from mshub_convert.mappings.identify import identify
 
 
-def mapping(model: str | Architecture, source: str, target: str, *, classes: int = 1000) -> dict[str, tuple[str, ...]]:
+def mapping(
+    model: str | Architecture, source: str, target: str, *, classes: int | None = None
+) -> dict[str, tuple[str, ...]]:
     """Names of every tensor of a model in one dialect → names in another.
 
     One name becomes several where the target splits grouped kernels on axis 0 (in that order), several become the

@@ -23,15 +23,25 @@ def check_asked(classes: int | None) -> None:
 def too_many(asked: int | None, source: Source, found: Identification) -> tuple[Finding, ...]:
     """The problem of asking for more classes than there are."""
     held = found.architecture.classes
+    if asked is not None and asked < held and not can_cut(found):
+        fact = f"--classes {asked}, but {found.architecture.name} is a detector: its classes are told of every anchor"
+        return (Finding("classes", fact, (), f"Leave it out: all {held} are kept."),)
     if asked is None or asked <= held:
         return ()
     fact = f"--classes {asked}, but {source.file.name} has {held}"
     return (Finding("classes", fact, (), f"Leave it out, or give up to {held}: classes can be left out, not added."),)
 
 
+def can_cut(found: Identification) -> bool:
+    """Whether the last classes can be left out: those of a classifier are rows of its last layer."""
+    return "head.kernel" in found.grounding.slots
+
+
 def told(asked: int | None, source: Source, found: Identification) -> list[Finding]:
     """What there is to tell of the number of classes: rows left out, one unused, or others than promised."""
     held, likely = found.architecture.classes, source.likely_classes
+    if not can_cut(found):
+        return []
     if asked is not None and asked < held:
         return [Finding("classes-cut", cut_said(held, asked), found.grounding.slots["head.kernel"].names)]
     if likely and held not in likely:

@@ -10,7 +10,7 @@ from ..mappings.names import listed
 from ..mappings.traits import Traits
 from ..mappings.wrappers import wrapper_prefix
 from .claims import as_it_is
-from .classes import check_asked, told, too_many
+from .classes import can_cut, check_asked, told, too_many
 from .codecs import open_checkpoint
 from .decided_traits import decided, traits_shown
 from .errors import PlanError, UsageError, shown
@@ -135,7 +135,7 @@ def _open(
     held = found.architecture.classes
     return Opened(
         source, checkpoint, tensors, selected, found, traits.traits, traits.where, kept, problems, tuple(notices),
-        min(classes or held, held), recovered,
+        min(classes or held, held) if can_cut(found) else held, recovered,
     )  # fmt: skip
 
 

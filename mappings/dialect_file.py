@@ -11,12 +11,13 @@ from .errors import DialectFileError, MappingError
 from .graph import LEAVES
 from .names import did_you_mean, listed
 from .traits import Traits
+from .wrappers import PREFIXES
 
 FRAMEWORKS = ("torch", "mindspore")
 _TEXTS = ("name", "title", "framework", "library")
 _TABLES = ("traits", "modules", "leaves")
 _NEEDED = (*_TEXTS, "models", *_TABLES)
-_KEYS = (*_NEEDED, "shapes")
+_KEYS = (*_NEEDED, "shapes", "wrapper")
 
 # How a kind's kernels are shaped where not as ours: a dense layer's has two axes, a 1x1 convolution's four.
 SHAPES: Mapping[str, tuple[str, ...]] = {"squeeze": ("conv", "dense")}
@@ -147,6 +148,11 @@ def _framework(value: str, lines: Lines) -> Iterator[str]:
         yield lines.fault(f"framework must be {listed(FRAMEWORKS, 'or')}, not {value!r}", "framework")
 
 
+def _wrapper(value: object, lines: Lines) -> Iterator[str]:
+    if value not in PREFIXES:
+        yield lines.fault(f"wrapper must be {listed(PREFIXES, 'or')}, not {value!r}", "wrapper")
+
+
 def _traits(values: Mapping[str, object], lines: Lines) -> Iterator[str]:
     for name, value in values.items():
         try:
@@ -251,5 +257,6 @@ def _leaf_table(kind: str, table: Mapping[str, object], lines: Lines) -> Iterato
 
 
 _CHECKS: Mapping[str, Callable[[Any, Lines], Iterator[str]]] = {
-    "framework": _framework, "traits": _traits, "modules": _modules, "leaves": _leaves, "shapes": _shapes,
+    "framework": _framework, "wrapper": _wrapper, "traits": _traits, "modules": _modules, "leaves": _leaves,
+    "shapes": _shapes,
 }  # fmt: skip

@@ -22,7 +22,7 @@ from .traits import Traits
 # In order of preference when a file's names fit several.
 BUILTIN = (
     "timm", "torchvision", "mmcls", "mindcv", "mindcv-senet", "modelzoo", "modelzoo-gpu", "modelzoo-resnet",
-    "gluon", "gluon-ms",
+    "gluon", "gluon-ms", "modelzoo-ssd", "ssd",
 )  # fmt: skip
 
 _FIELD = re.compile(r"\{([sbk])(?:\+([0-9]+))?\}")
@@ -63,7 +63,8 @@ class Dialect:
 
     ``traits`` are those of the networks that the library of this name builds, ``models`` the architectures it can
     build (others are extensions of its naming), ``modules`` and ``leaves`` the rules, ``dense`` the kinds of module
-    whose 1x1 kernels have two axes, ``source`` the file and ``lines`` the places in it.
+    whose 1x1 kernels have two axes, ``wrapper`` what its checkpoints have before every name (files without are read
+    too), ``source`` the file and ``lines`` the places in it.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Dialect:
     dense: frozenset[str]
     source: str
     lines: Lines = field(repr=False, compare=False)
+    wrapper: str = ""
 
     @property
     def reference(self) -> str:
@@ -217,10 +219,12 @@ def load(text: str, *, source: str) -> Dialect:
 
 def _made(data: Mapping[str, Any], lines: Lines) -> Dialect:
     leaves = {kind: MappingProxyType(dict(table)) for kind, table in data["leaves"].items()}
+    wrapper = data.get("wrapper", "")
     return Dialect(
         name=data["name"], title=data["title"], framework=data["framework"], library=data["library"],
         traits=Traits().with_values(data["traits"]), models=frozenset(data["models"]),
-        modules=MappingProxyType(dict(data["modules"])), leaves=MappingProxyType(leaves),
+        modules=MappingProxyType({key: f"{wrapper}{template}" for key, template in data["modules"].items()}),
+        leaves=MappingProxyType(leaves), wrapper=wrapper,
         dense=frozenset(kind for kind, form in data.get("shapes", {}).items() if form == "dense"),
         source=lines.source, lines=lines,
     )  # fmt: skip

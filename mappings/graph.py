@@ -14,6 +14,7 @@ LEAVES: Mapping[str, tuple[str, ...]] = {
     "conv": ("kernel",),
     "linear": ("kernel", "bias"),
     "squeeze": ("kernel", "bias"),
+    "predictor": ("kernel", "bias"),
     "norm": ("scale", "shift", "mean", "var", "count"),
 }
 
@@ -55,7 +56,8 @@ class Module:
 
     ``path`` is the canonical path (``stages.2.4.conv2``), ``pattern`` the same with variables for the numbers
     (``stages.{s}.{b}.conv{k}``) and ``indices`` their values. ``closes_branch`` marks the last norm of a residual
-    branch; ``groups`` is the cardinality of a convolution.
+    branch; ``groups`` is the cardinality of a convolution; ``prior`` is the probability that an output of a classifier
+    has before training, where training starts from one (Lin et al. 2017, arXiv:1708.02002).
     """
 
     path: str
@@ -65,6 +67,7 @@ class Module:
     parameters: tuple[Parameter, ...]
     groups: int = 1
     closes_branch: bool = False
+    prior: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +170,15 @@ def ints(node: Node, attribute: str) -> tuple[int, ...]:
 
 def _output_shape(node: Node, inputs: list[Shape]) -> Shape:
     first = inputs[0]
-    if node.op in ("BatchNormalization", "Relu", "Sigmoid", "Add"):
+    if node.op in ("BatchNormalization", "Relu", "Clip", "Sigmoid", "Add"):
         return first
+    if node.op == "Transpose":  # the batch stays first
+        return tuple(first[axis - 1] for axis in ints(node, "perm")[1:])
+    if node.op == "Reshape":
+        return _reshaped(first, ints(node, "shape")[1:])
+    if node.op == "Concat":
+        axis = int(node.attributes["axis"]) - 1  # type: ignore[arg-type]
+        return (*first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :])
     if node.op == "Mul":  # a factor of one row or column counts for all
         return tuple(max(sizes) for sizes in zip(*inputs, strict=True))
     if node.op == "GlobalAveragePool":
@@ -181,6 +191,12 @@ def _output_shape(node: Node, inputs: list[Shape]) -> Shape:
         channels = inputs[1][0] if node.op == "Conv" else first[0]
         return (channels, *_window_sizes(node, first[1], first[2]))
     raise NotImplementedError(f"no shape rule for operator {node.op}")
+
+
+def _reshaped(shape: Shape, wanted: Shape) -> Shape:
+    """The sizes asked for, of which one may be -1: what is left."""
+    known = math.prod(size for size in wanted if size > 0)
+    return tuple(math.prod(shape) // known if size < 0 else size for size in wanted)
 
 
 def _window_sizes(node: Node, height: int, width: int) -> Iterable[int]:

@@ -118,6 +118,11 @@ def _without_wrappers(names: Iterable[str], training: Collection[str]) -> dict[s
 
 def _sets(naming: Dialect, bare: Mapping[str, Mapping[str, str]]) -> list[_Weights]:
     """The sets of weights as a dialect sees them: its own names may begin like a wrapper's (``model.``)."""
+    if naming.wrapper:
+        return [
+            _Weights(naming, prefix, {f"{naming.wrapper}{name}": full for name, full in names.items()})
+            for prefix, names in bare.items()
+        ]
     own = {(wrapper_prefix(template), template.partition("{")[0]) for template in naming.modules.values()}
     if {wrapper for wrapper, _ in own} == {""}:
         return [_Weights(naming, prefix, names) for prefix, names in bare.items()]

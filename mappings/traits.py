@@ -23,7 +23,8 @@ class Traits:
 
     ``stem_pool`` and ``padding`` (of the convolutions) are ``symmetric`` (k // 2 on every side) or ``same``
     (ONNX ``SAME_UPPER``: the output is ceil(input / stride), the odd row goes below and to the right).
-    ``norm_eps`` is the epsilon of every BatchNorm. ``bottleneck_stride`` tells which convolution of a
+    ``norm_eps`` is the epsilon of every BatchNorm but those whose architecture fixes it (the extra layers of
+    ssd_resnet50: 1e-5). ``bottleneck_stride`` tells which convolution of a
     down-sampling bottleneck has the stride.
     """
 

@@ -12,7 +12,7 @@ _LOOKS = (
     ("attn.qkv", "a vision transformer"),
     ("patch_embed", "a vision transformer"),
     ("denseblock", "a DenseNet"),
-    ("multi_box", "the SSD-ResNet50 detector"),
+    ("multi_box", "an SSD detector of model_zoo"),
     ("rpn_head", "a two-stage detector"),
     ("rpn.", "a two-stage detector"),
     ("bbox_head", "a detector"),

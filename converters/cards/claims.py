@@ -109,8 +109,6 @@ def _describes(name: str) -> bool:
 
 def _why_not(name: str) -> str:
     """Why a network of these families is none that can be converted."""
-    if name.startswith(_DETECTOR):
-        return f"{name} is a detector that is not described"
     if name == "wideresnet":
         return "the WideResNet of CIFAR is another network than wide_resnet50_2"
     try:

@@ -120,6 +120,10 @@ def _law(module: Module, leaf: str) -> _Law:
             return partial(_uniform, -1.0, 1.0)
         case "linear", "kernel":
             return partial(_normal, 1 / math.sqrt(fan_in))
+        case "predictor", "kernel":  # quiet, so that few of a detector's many scores say that something is there
+            return partial(_normal, 0.4 / math.sqrt(fan_in))
+        case "predictor", "bias":
+            return partial(_around, math.log(module.prior / (1 - module.prior)))
         case "linear", "bias":
             return partial(_uniform, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
         case "norm", "scale" if module.closes_branch:
@@ -134,6 +138,11 @@ def _law(module: Module, leaf: str) -> _Law:
 def _uniform(low: float, high: float, words: _Raw) -> npt.NDArray[np.float64]:
     """Uniform in [low, high), in steps of 2**-24 of the range, from the upper 24 bits of each word."""
     return low + (high - low) * ((words >> np.uint64(40)).astype(np.float64) * 2.0**-24)
+
+
+def _around(middle: float, words: _Raw) -> npt.NDArray[np.float64]:
+    """Uniform within a half of the middle."""
+    return middle + _uniform(-0.5, 0.5, words)
 
 
 def _normal(deviation: float, words: _Raw) -> npt.NDArray[np.float64]:

@@ -2,14 +2,23 @@
 
 from pathlib import Path
 
-from ...mappings.architectures import known
+from ...mappings.architectures import Architecture, architecture, known
+from ...mappings.dialects import dialect, dialects_for
+from ...mappings.errors import UnknownNameError
+from ...mappings.names import listed
 from ..codecs import codecs
 from ..errors import EnvironmentError_, UsageError
-from . import Origin, Request, Source, resolver
+from . import Origin, Request, Source, calibrated, resolver
+
+# Schemes whose addresses are names of their library's networks.
+_LIBRARIES = ("timm", "torchvision")
 
 
 def resolve(address: str, request: Request) -> Source:
-    """A file of the user's, which says itself what it holds; a card or a repository, which tell where it is."""
+    """A file of the user's, which says itself what it holds; a card or a repository, which tell where it is.
+
+    The mere name of a network with ``init`` gives drawn weights, in the first dialect that has names for it.
+    """
     if address.endswith(".md") and Path(address).is_file():
         return resolver("mshub").resolve(address, request)
     path = Path(address)
@@ -17,6 +26,11 @@ def resolve(address: str, request: Request) -> Source:
         from . import modelhub  # only here: most sources are files, and start faster without it
 
         return modelhub.from_folder(path, request)
+    network = None if path.exists() else _network(address)
+    if network is not None and request.init:
+        naming = dialects_for(network)[0]
+        file, origin = calibrated.stand_in(request, network, naming)
+        return Source(address, file, network.name, origin, architecture=network.name, dialect=naming)
     if request.weights or request.init:
         raise UsageError(
             f"{address} is a file and has its own weights",
@@ -24,10 +38,20 @@ def resolve(address: str, request: Request) -> Source:
         )
     if not path.exists():
         remedy = "Check the path; models are written timm:NAME, mshub:UID and so on: see `mshub-convert list`."
-        if address in known():
-            remedy = f"Did you mean timm:{address} or torchvision:{address}?"
+        if network is not None and address in known():
+            meant = [f"{library}:{address}" for library in _LIBRARIES if dialect(library).builds(network)]
+            drawn = f"{address} --init calibrated:0 for drawn weights"
+            remedy = f"Did you mean {listed([*meant, drawn], 'or')}?"
         raise EnvironmentError_(f"no file {address}", remedy=remedy)
     return Source(address, path, _stem(path), Origin("file"))
+
+
+def _network(name: str) -> Architecture | None:
+    """The network of a name, if it is one."""
+    try:
+        return architecture(name)
+    except UnknownNameError:
+        return None
 
 
 def _stem(path: Path) -> str:

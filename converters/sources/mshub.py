@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from ...mappings.architectures import architecture
+from ...mappings.dialects import preferred_dialect
 from ...mappings.names import counted, listed
 from ..cards import addresses, index
 from ..cards.card import Asset, Card
@@ -10,7 +12,7 @@ from ..cards.claims import Claims, claims
 from ..cards.locate import locate, split_asset
 from ..cards.parse import SIZE_LIMIT
 from ..errors import EnvironmentError_, UsageError
-from . import Origin, Progress, Request, Source, Stated, download
+from . import Origin, Progress, Request, Source, Stated, calibrated, download
 
 _UNLISTED = "see the card (not in the index)"
 _LIST = "See `mshub-convert list mshub:`."
@@ -31,12 +33,9 @@ class MindSporeHub:
         """The checkpoint of a card: downloaded and checked, or the user's own with ``--weights``."""
         text, chosen = split_asset(rest)
         card = find_card(text, request.progress)
-        if request.init is not None:
-            raise UsageError(
-                f"--init draws weights, and {_said(card)} is about trained ones",
-                remedy="Leave it out, or give timm:NAME or torchvision:NAME.",
-            )
         promised = claims(card)
+        if request.init is not None:
+            return _drawn(card, promised, request)
         if not promised.architectures:
             raise UsageError(
                 f"{_said(card)} is a card of {promised.network} ({_kind(card)}), which cannot be converted:"
@@ -65,6 +64,24 @@ class MindSporeHub:
     def names(self) -> tuple[str, ...]:
         """The UIDs of the index; others work too, with network."""
         return index.uids()
+
+
+def _drawn(card: Card, promised: Claims, request: Request) -> Source:
+    """Drawn weights for the network of a card: that of MindSpore, where the card says exactly which it is."""
+    if len(promised.architectures) != 1:
+        said = f"may be {listed(promised.architectures, 'or')}" if promised.architectures else promised.reason
+        raise UsageError(
+            f"--init draws the weights of one network, and that of {_said(card)} {said}",
+            remedy="Give the name of the network, such as resnext50_32x4d, instead of the card.",
+        )
+    (name,) = promised.architectures
+    network = architecture(name)
+    naming = preferred_dialect(network, "mindspore")
+    file, origin = calibrated.stand_in(request, network, naming.name)
+    return Source(
+        address=f"mshub:{_name(card)}", file=file, model=_model(card), origin=origin, architecture=name,
+        dialect=naming.name, notices=_card_notices(card, promised),
+    )  # fmt: skip
 
 
 def find_card(text: str, progress: Progress | None = None) -> Card:

@@ -10,7 +10,16 @@ from ..errors import MappingError, UnknownNameError
 from ..graph import Graph, Lookup
 from ..names import did_you_mean
 from ..traits import Traits
-from . import resnet, resnet_inference, resnet_names, resnet_relatives, resnet_v2, resnet_v2_inference
+from . import (
+    resnet,
+    resnet_inference,
+    resnet_names,
+    resnet_relatives,
+    resnet_v2,
+    resnet_v2_inference,
+    ssd_inference,
+    ssd_resnet50,
+)
 
 
 class Architecture(Protocol):
@@ -64,13 +73,19 @@ _FAMILIES: Mapping[str, _Family] = {
         resnet_v2.NAMES, resnet_v2.SAMPLES, (resnet_v2.ResNetV2((1, 1, 1, 1)),), resnet_v2.parse, resnet_v2.from_dict,
         resnet_v2_inference.infer, resnet_v2.why_not, resnet_v2_inference.why_not_file,
     ),
+    ssd_resnet50.FAMILY: _Family(
+        ssd_resnet50.NAMES, ssd_resnet50.SAMPLES, ssd_resnet50.SAMPLES, ssd_resnet50.parse, ssd_resnet50.from_dict,
+        ssd_inference.infer, ssd_resnet50.why_not, ssd_inference.why_not_file,
+    ),
 }  # fmt: skip
 # A later family is an earlier one with something more, by which it knows itself.
 _FROM_THE_LAST = tuple(_FAMILIES.values())[::-1]
 
 
-def architecture(name: str, *, classes: int = 1000) -> Architecture:
-    """The architecture of this name; an unknown name raises with the nearest known ones.
+def architecture(name: str, *, classes: int | None = None) -> Architecture:
+    """The architecture of this name, with its published number of classes if none is given.
+
+    An unknown name raises with the nearest known ones.
 
     >>> architecture("resnext50_32x4d").graph().macs()
     4230479872
@@ -81,7 +96,7 @@ def architecture(name: str, *, classes: int = 1000) -> Architecture:
         if reason:
             raise UnknownNameError(f"{name} is not supported: {reason}", remedy=f"Supported: {', '.join(known())}.")
         raise UnknownNameError(f"unknown architecture {name!r}", remedy=did_you_mean(name, known()))
-    return found.with_classes(classes)
+    return found if classes is None else found.with_classes(classes)
 
 
 def from_dict(data: Mapping[str, Any]) -> Architecture:
@@ -121,4 +136,5 @@ def why_not_file(lookup: Lookup) -> str:
 
 def why_not_tensors(names: Iterable[str]) -> str:
     """Which relative of our architectures has tensors of these names, which ours do not have; empty if none."""
-    return resnet_relatives.why_not_tensors(names)
+    held = tuple(names)
+    return ssd_inference.why_not_tensors(held) or resnet_relatives.why_not_tensors(held)

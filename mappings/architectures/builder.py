@@ -7,6 +7,10 @@ from ..graph import LEAVES, Attribute, Graph, Module, Node, Parameter, Shape
 from ..traits import Traits
 
 _NO_INDICES: Mapping[str, int] = MappingProxyType({})
+# The window of a convolution that looks at one pixel.
+_POINT: Mapping[str, Attribute] = MappingProxyType(
+    {"kernel_shape": (1, 1), "strides": (1, 1), "group": 1, "pads": (0, 0, 0, 0)}
+)
 
 
 class Builder:
@@ -43,19 +47,25 @@ class Builder:
 
     def norm(
         self, pattern: str, value: str, channels: int,
-        *, closes_branch: bool = False, at: Mapping[str, int] = _NO_INDICES,
+        *, closes_branch: bool = False, epsilon: float | None = None, at: Mapping[str, int] = _NO_INDICES,
     ) -> str:  # fmt: skip
-        """A BatchNorm."""
+        """A BatchNorm; ``epsilon`` where the architecture fixes it, else it is the trait ``norm_eps``."""
         shapes: dict[str, Shape] = {leaf: () if leaf == "count" else (channels,) for leaf in LEAVES["norm"]}
         path = self._module(pattern, "norm", shapes, at, closes_branch=closes_branch)
         inputs = [f"{path}.{leaf}" for leaf in ("scale", "shift", "mean", "var")]
-        return self.node("BatchNormalization", path, value, *inputs, epsilon=self.traits.norm_eps)
+        return self.node("BatchNormalization", path, value, *inputs, epsilon=epsilon or self.traits.norm_eps)
 
     def squeeze(self, pattern: str, value: str, before: int, after: int, *, at: Mapping[str, int] = _NO_INDICES) -> str:
         """A layer of squeeze-and-excitation: linear over channels, as a 1x1 convolution with bias on 1x1 values."""
         path = self._module(pattern, "squeeze", {"kernel": (after, before, 1, 1), "bias": (after,)}, at)
-        window: dict[str, Attribute] = {"kernel_shape": (1, 1), "strides": (1, 1), "group": 1, "pads": (0, 0, 0, 0)}
-        return self.node("Conv", path, value, f"{path}.kernel", f"{path}.bias", **window)
+        return self.node("Conv", path, value, f"{path}.kernel", f"{path}.bias", **_POINT)
+
+    def predictor(
+        self, pattern: str, value: str, before: int, after: int, *, prior: float = 0.5, at: Mapping[str, int]
+    ) -> str:
+        """The last layer of a detector's head: a 1x1 convolution with bias, of so many values a pixel."""
+        path = self._module(pattern, "predictor", {"kernel": (after, before, 1, 1), "bias": (after,)}, at, prior=prior)
+        return self.node("Conv", path, value, f"{path}.kernel", f"{path}.bias", **_POINT)
 
     def linear(self, pattern: str, value: str, before: int, after: int) -> str:
         """A linear layer with bias."""
@@ -69,14 +79,15 @@ class Builder:
 
     def _module(
         self, pattern: str, kind: str, shapes: dict[str, Shape], at: Mapping[str, int],
-        *, groups: int = 1, closes_branch: bool = False,
+        *, groups: int = 1, closes_branch: bool = False, prior: float = 0.5,
     ) -> str:  # fmt: skip
         path = pattern.format(**at)
         parameters = tuple(
             Parameter(f"{path}.{leaf}", path, leaf, shape, "int64" if leaf == "count" else "float32")
             for leaf, shape in shapes.items()
         )
-        self.modules.append(Module(path, pattern, MappingProxyType(at), kind, parameters, groups, closes_branch))
+        indices = MappingProxyType(at)
+        self.modules.append(Module(path, pattern, indices, kind, parameters, groups, closes_branch, prior))
         return path
 
 

@@ -101,6 +101,16 @@ class ResNet:
     def build(self, traits: Traits) -> Graph:
         """Build the graph afresh."""
         builder = Builder(traits)
+        taps = self.body(builder)
+        value = builder.node("GlobalAveragePool", "head.pool", taps[f"stages.{len(self.depths) - 1}"])
+        taps["head.pool"] = value
+        value = builder.node("Flatten", "head.flatten", value, axis=1)
+        value = builder.linear("head", value, self.channels(len(self.depths) - 1), self.classes)
+        taps["head"] = value
+        return builder.graph({"head": value}, taps)
+
+    def body(self, builder: Builder) -> dict[str, str]:
+        """Stem and stages, and what each of them gives: ``stem``, ``stages.0`` and so on."""
         value = self._stem(builder)
         taps = {"stem": value}
         channels = self.stem[-1]
@@ -110,12 +120,7 @@ class ResNet:
                 value = self._block(builder, value, stage, block, channels, stride)
                 channels = self.channels(stage)
             taps[f"stages.{stage}"] = value
-        value = builder.node("GlobalAveragePool", "head.pool", value)
-        taps["head.pool"] = value
-        value = builder.node("Flatten", "head.flatten", value, axis=1)
-        value = builder.linear("head", value, channels, self.classes)
-        taps["head"] = value
-        return builder.graph({"head": value}, taps)
+        return taps
 
     def _stem(self, builder: Builder) -> str:
         value = "input"

@@ -65,7 +65,7 @@ def test_networks_have_names_where_all_of_their_modules_have(network: ResNet) ->
     # Without a shortcut there is nothing to name it by.
     strided = any("shortcut" in module.path for module in network.graph().modules)
     assume(strided)
-    expected = [name for name in BUILTIN if not name.startswith("gluon")]
+    expected = [name for name in BUILTIN if not name.startswith("gluon") and "ssd" not in name]
     if len(network.stem) == 3 or network.shortcut == "avg":
         expected = ["timm", "mmcls", "mindcv", "mindcv-senet"]
     if network.squeeze:

@@ -357,14 +357,6 @@ def test_basic_blocks_of_another_width_are_refused() -> None:
     )
 
 
-def test_the_ssd_detector() -> None:
-    for prefix in ("", "network."):
-        message = refusal(prefixed(prefix, golden("modelzoo_ssd_resnet50"))).message
-        assert message.startswith(
-            "355 tensors that fit no ResNet or ResNeXt in any dialect (it looks like the SSD-ResNet50 detector): "
-        )
-
-
 def test_squeeze_and_excitation_in_few_blocks_is_surplus() -> None:
     tensors = golden("timm_seresnext50_32x4d")
     few = {name: shape for name, shape in tensors.items() if ".se." not in name or name.startswith("layer4.")}

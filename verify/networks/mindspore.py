@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from mindspore import nn, ops
 
-from ...mappings.chains import Branches, Chain, chain
+from ...mappings.chains import Branches, Chain, segments
 from ...mappings.dialects import Grounding
 from ...mappings.graph import Graph, Node, ints
 from ..errors import LoadError, NetworkError
@@ -22,6 +22,7 @@ _LEAVES = {
     "conv": {"kernel": "weight"},
     "linear": {"kernel": "weight", "bias": "bias"},
     "squeeze": {"kernel": "weight", "bias": "bias"},
+    "predictor": {"kernel": "weight", "bias": "bias"},
     "norm": {"mean": "moving_mean", "var": "moving_variance", "scale": "gamma", "shift": "beta"},
 }
 
@@ -44,23 +45,34 @@ class _Chain(_Folder):
         super().__init__()
         self.steps = steps
 
-    def construct(self, x: Any) -> Any:
-        for step in self.steps:
+    def construct(self, *inputs: Any) -> Any:
+        # The first step of a chain may join several values; all others take what the one before gives.
+        x = self.steps[0](*inputs) if self.steps else inputs[0]
+        for step in self.steps[1:]:
             x = step(x)
         return x
 
 
-class Network(_Chain):
-    """The network of a graph, its layers nested as a dialect's names say. Made by ``build``."""
+class Network(_Folder):
+    """The network of a graph, its layers nested as a dialect's names say. Made by ``build``.
+
+    Called with pictures (N, 3, H, W) it gives the logits; of a graph with several outputs, all of them in a tuple.
+    """
 
     def __init__(self, graph: Graph, grounding: Grounding) -> None:
-        super().__init__(())
+        super().__init__()
         found = places(graph, grounding, "mindspore")
         cells: dict[str, nn.Cell] = {}
         for node in graph.nodes:
             place = found.get(node.name)
             cells[node.name] = self._named(place) if place else _OPERATORS[node.op](node)
-        self.steps = _steps(chain(graph), cells)
+        parts = segments(graph)
+        # Places of values: the picture first, then what each chain gives. Tuples take no part in naming.
+        at = {value: place for place, value in enumerate((graph.input, *(part.output for part in parts)))}
+        self.chains = tuple(_Chain(_steps(part.steps, cells)) for part in parts)
+        self.sources = tuple(tuple(at[source] for source in part.sources) for part in parts)
+        self.given = tuple(at[value] for value in graph.outputs.values())
+        self.output_names = tuple(graph.outputs)
         parameters = {parameter.key for parameter in graph.parameters}
         self._plan = [
             (cells[node.name], [name for name in node.inputs if name not in parameters], node.output)
@@ -68,6 +80,20 @@ class Network(_Chain):
         ]
         self._graph_input = graph.input
         self.output_values, self.tap_values = dict(graph.outputs), dict(graph.taps)
+
+    def construct(self, x: Any) -> Any:
+        values = (x,)
+        for index, chain in enumerate(self.chains):
+            inputs: Any = ()
+            for place in self.sources[index]:
+                inputs += (values[place],)
+            values += (chain(*inputs),)
+        if len(self.given) == 1:
+            return values[self.given[0]]
+        outputs: Any = ()
+        for place in self.given:
+            outputs += (values[place],)
+        return outputs
 
     def taps(self, x: Any) -> dict[str, Any]:
         """The values at the graph's taps, from stem to logits; runs node by node, outside graph mode."""
@@ -228,6 +254,35 @@ class _Gated(nn.Cell):  # type: ignore[misc]
         return self.first[0](x) * self.second[0](x)
 
 
+class _Transpose(nn.Cell):  # type: ignore[misc]
+    def __init__(self, perm: tuple[int, ...]) -> None:
+        super().__init__()
+        self.perm = perm
+
+    def construct(self, x: Any) -> Any:
+        return ops.transpose(x, self.perm)
+
+
+class _Rows(nn.Cell):  # type: ignore[misc]
+    """A reshape that keeps the first axis."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.rest = shape[1:]
+
+    def construct(self, x: Any) -> Any:
+        return ops.reshape(x, (x.shape[0], *self.rest))
+
+
+class _Concat(nn.Cell):  # type: ignore[misc]
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.concat = ops.Concat(axis)
+
+    def construct(self, *inputs: Any) -> Any:
+        return self.concat(inputs)
+
+
 class _GlobalAveragePool(nn.Cell):  # type: ignore[misc]
     def construct(self, x: Any) -> Any:
         return x.mean((2, 3), keep_dims=True)
@@ -278,6 +333,13 @@ def _max_pool(node: Node) -> nn.Cell:
     return nn.MaxPool2d(**window, pad_mode="pad", padding=_both_sides(node), ceil_mode=True)
 
 
+def _clip(node: Node) -> nn.Cell:
+    bounds = node.attributes["min"], node.attributes["max"]
+    if bounds != (0.0, 6.0):
+        raise NetworkError(f"{node.name} clips to {bounds}; our MindSpore networks have ReLU6 alone")
+    return nn.ReLU6()
+
+
 def _average_pool(node: Node) -> nn.Cell:
     kernel, strides, padding = ints(node, "kernel_shape"), ints(node, "strides"), _both_sides(node)
     ceil, count_pad = (bool(node.attributes.get(name, 0)) for name in ("ceil_mode", "count_include_pad"))
@@ -297,6 +359,10 @@ def _both_sides(node: Node) -> tuple[int, int]:
 _OPERATORS: Mapping[str, Callable[[Node], nn.Cell]] = {
     "Relu": lambda _: nn.ReLU(),
     "Sigmoid": lambda _: nn.Sigmoid(),
+    "Clip": lambda node: _clip(node),
+    "Transpose": lambda node: _Transpose(ints(node, "perm")),
+    "Reshape": lambda node: _Rows(ints(node, "shape")),
+    "Concat": lambda node: _Concat(int(node.attributes["axis"])),  # type: ignore[arg-type]
     "Add": lambda _: ops.Add(),
     "Mul": lambda _: ops.Mul(),
     "MaxPool": _max_pool,

@@ -13,7 +13,7 @@ _ATTRIBUTES: Mapping[str, set[str]] = {
     "Conv": _WINDOW | {"group"}, "MaxPool": _WINDOW | {"ceil_mode"},
     "AveragePool": _WINDOW | {"ceil_mode", "count_include_pad"}, "BatchNormalization": {"epsilon"},
     "Gemm": {"transB"}, "Flatten": {"axis"}, "GlobalAveragePool": set(), "Relu": set(), "Sigmoid": set(),
-    "Add": set(), "Mul": set(),
+    "Add": set(), "Mul": set(), "Clip": {"min", "max"}, "Transpose": {"perm"}, "Reshape": {"shape"}, "Concat": {"axis"},
 }  # fmt: skip
 _VALUES: Mapping[str, object] = {"auto_pad": "SAME_UPPER", "transB": 1}
 

@@ -18,6 +18,7 @@ _LEAVES = {
     "conv": {"kernel": "weight"},
     "linear": {"kernel": "weight", "bias": "bias"},
     "squeeze": {"kernel": "weight", "bias": "bias"},
+    "predictor": {"kernel": "weight", "bias": "bias"},
     "norm": {
         "scale": "weight",
         "shift": "bias",
@@ -213,11 +214,15 @@ _OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
     "BatchNormalization": lambda _, layers, x: layers[0](x),
     "Gemm": lambda _, layers, x: layers[0](x),
     "Relu": lambda _node, _layers, x: F.relu(x),
+    "Clip": lambda node, _, x: torch.clamp(x, node.attributes["min"], node.attributes["max"]),
     "Sigmoid": lambda _node, _layers, x: torch.sigmoid(x),
     "Add": lambda _node, _layers, x, y: x + y,
     "Mul": lambda _node, _layers, x, y: x * y,
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "GlobalAveragePool": lambda _node, _layers, x: x.mean((2, 3), keepdim=True),
+    "Transpose": lambda node, _, x: x.permute(ints(node, "perm")),
+    "Reshape": lambda node, _, x: x.reshape(x.shape[0], *ints(node, "shape")[1:]),
+    "Concat": lambda node, _, *xs: torch.cat(xs, node.attributes["axis"]),
     "Flatten": lambda node, _, x: torch.flatten(x, node.attributes["axis"]),
 }
