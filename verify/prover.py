@@ -15,7 +15,7 @@ from .compare import Verdict
 from .errors import LoadError, VerificationError
 from .explain import library_check, misread_files, trait_cause
 from .float64 import PICTURES, limit
-from .inputs import InputSet
+from .inputs import InputSet, fitted
 from .judge import Evidence, LibraryCheck, judge
 from .proof import DEFAULT_INPUTS, Proof
 from .runtimes import FileNetwork, GraphNetwork, Job, Outcome, Precision, run
@@ -60,7 +60,7 @@ class Prover:
         timeout: float = TIMEOUT,
     ) -> None:
         self.opened = opened
-        self.inputs = inputs
+        self.inputs = fitted(inputs, opened.found.architecture.side)
         self.timeout = timeout
         self._progress = progress or (lambda *_: None)
         self._side = asked_side(opened, runtime)

@@ -97,9 +97,10 @@ def _file_side(opened: Opened, runtime: str) -> Side:
     batch, size, network = None, None, FileNetwork()
     if opened.recovered is not None:
         batch, size = opened.recovered.batch, opened.recovered.size
-        network = FileNetwork({"head": opened.recovered.output}, opened.recovered.values)
+        network = FileNetwork(opened.recovered.outputs, opened.recovered.values)
     else:
         batch, size = _fixed(opened.checkpoint.metadata.get("input_shape"))
+        network = FileNetwork(opened.found.architecture.graph(opened.traits).outputs)
     half = any(ref.spec.dtype == "float16" for ref in opened.tensors.values())
     weights = Weights(opened.source.file.resolve(), opened.checkpoint.container)
     label = f"the file itself in {TITLES[runtime]}"

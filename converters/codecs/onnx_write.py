@@ -7,7 +7,7 @@ computes between opsets 13 and 21.
 import struct
 from collections.abc import Mapping, Sequence
 
-from ...mappings.graph import Attribute
+from ...mappings.graph import Attribute, Node
 from ..splice import Literal, Piece
 from ..tensors import TensorRef, TensorSpec
 from . import Described, EmbeddedRecord
@@ -26,6 +26,12 @@ _SIZES = ((256, 256), (512, 320))
 # A protobuf message ends at 2 GiB; what is around the tensors is far below a tenth of this margin.
 LIMIT = (1 << 31) - (16 << 20)
 _DATA_ALIGNMENT = 4096  # so that a runtime can map each tensor
+
+# Operators whose attributes are inputs in ONNX, in their order, and the kind of constant.
+_AS_CONSTANTS: Mapping[str, Mapping[str, str]] = {
+    "Clip": {"min": "value_float", "max": "value_float"}, "Reshape": {"shape": "value_ints"},
+}  # fmt: skip
+_TO_HALF: Mapping[str, Attribute] = {"to": DTYPE_NUMBERS["float16"]}
 
 _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7
 _EXTERNAL = 1
@@ -122,7 +128,7 @@ def _nodes(network: Described, *, half: bool) -> list[bytes]:
     nodes: list[bytes] = []
     if half:
         values[graph.input] = f"{INPUT}_half"
-        nodes.append(_node("Cast", "cast_input", [INPUT], f"{INPUT}_half", {"to": DTYPE_NUMBERS["float16"]}))
+        nodes.append(_node("Cast", "cast_input", [INPUT], f"{INPUT}_half", _TO_HALF))
     for node in graph.nodes:
         inputs = []
         for name in node.inputs:
@@ -137,11 +143,25 @@ def _nodes(network: Described, *, half: bool) -> list[bytes]:
                 inputs.append(joined)
         port = ports.get(node.output)
         values[node.output] = (f"{port}_half" if half else port) if port else called[node.name]
-        nodes.append(_node(node.op, called[node.name], inputs, values[node.output], node.attributes))
+        nodes += _computed(node, called[node.name], inputs, values[node.output], half=half)
     if half:
         for port in ports.values():
             nodes.append(_node("Cast", f"cast_{port}", [f"{port}_half"], port, {"to": DTYPE_NUMBERS["float32"]}))
     return nodes
+
+
+def _computed(node: Node, name: str, inputs: list[str], output: str, *, half: bool) -> list[bytes]:
+    """A node, after the constants that ONNX has where we have attributes."""
+    attributes = dict(node.attributes)
+    made: list[bytes] = []
+    for key_, kind in _AS_CONSTANTS.get(node.op, {}).items():
+        constant = f"{name}.{key_}"
+        made.append(_node("Constant", constant, [], constant, {kind: attributes.pop(key_)}))
+        if half and kind == "value_float":
+            made.append(_node("Cast", f"{constant}_half", [constant], f"{constant}_half", _TO_HALF))
+            constant = f"{constant}_half"
+        inputs.append(constant)
+    return [*made, _node(node.op, name, inputs, output, attributes)]
 
 
 def node_names(network: Described) -> dict[str, str]:

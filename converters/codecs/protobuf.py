@@ -118,7 +118,8 @@ def number_field(field: int, value: int) -> bytes:
 
 
 def varint(number: int) -> bytes:
-    """A number that is not negative, in groups of seven bits."""
+    """A number in groups of seven bits; a negative one as the int64 that it is."""
+    number &= (1 << 64) - 1
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)

@@ -9,6 +9,7 @@ from typing import Any
 from ...mappings.architectures.resnet_v2 import FAMILY as RESNET_V2
 from ...mappings.dialects import Grounding
 from ...mappings.traits import Traits
+from ..errors import UsageError
 from ..templates import environment
 from . import resnet, resnet_v2
 from .cells import calls
@@ -39,6 +40,12 @@ def emit(wanted: Emitted) -> str:
     Raises EmissionError where the dialect's names are none that MindSpore's cells can nest into.
     """
     family = str(wanted.grounding.architecture.as_dict().get("family", "resnet"))
+    if family not in _CONTEXTS:
+        name = wanted.grounding.architecture.name
+        raise UsageError(
+            f"no MindSpore module is written for {name}: only ResNets have one",
+            remedy="Leave out --emit-network; mshub_convert.load_mindspore builds the network.",
+        )
     filled = _CONTEXTS[family](wanted.grounding.architecture, wanted.grounding, wanted.traits)
     items = [item for part in ("root", "branch", "shortcut") for item in filled[part] if item.name]
     made = "\n".join(assignment(item.name, item.made, indent=0) for item in items)

@@ -92,7 +92,7 @@ class _Assembly:
         self._tell()
         return Recovered(
             self.network, self.traits, self.tensors, self.names, self.folded, batch, size,
-            self.simple.input, self.simple.output, self.values, (*self.simple.notices, *self.notices),
+            self.simple.input, {"head": self.simple.output}, self.values, (*self.simple.notices, *self.notices),
         )  # fmt: skip
 
     @property

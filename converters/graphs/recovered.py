@@ -16,7 +16,8 @@ class Recovered:
     ``tensors`` go by canonical key, without BatchNorm counters; ``names`` tell for each which constants of the file
     it was made of (none where it was made up). ``folded`` counts the BatchNorms that the file had folded into
     convolutions. ``batch`` and ``size`` (height, width) are what the file fixes of its input, None where it takes
-    any. ``output`` is the value that holds the logits, before a Softmax if there is one; ``values`` are those of the
+    any. ``outputs`` are the values of the file that hold the outputs: ``head`` the logits, before a Softmax if there is
+    one; ``values`` are those of the
     layers: the output of a node of ours → the value of the file that is the same.
     """
 
@@ -28,6 +29,6 @@ class Recovered:
     batch: int | None
     size: tuple[int, int] | None
     input: str
-    output: str
+    outputs: Mapping[str, str]
     values: Mapping[str, str]
     notices: tuple[Finding, ...] = ()

@@ -27,6 +27,8 @@ def resolve(address: str, request: Request) -> Source:
 
         return modelhub.from_folder(path, request)
     network = None if path.exists() else _network(address)
+    if request.init and network is None and not path.exists() and path.name == address:
+        architecture(address)  # raises, and says what is known
     if network is not None and request.init:
         naming = dialects_for(network)[0]
         file, origin = calibrated.stand_in(request, network, naming)

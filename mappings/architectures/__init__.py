@@ -33,6 +33,10 @@ class Architecture(Protocol):
     def classes(self) -> int:
         """Rows of the classifier."""
 
+    @property
+    def side(self) -> int:
+        """Pixels of a side of the pictures that it is made for; it runs on others too."""
+
     def graph(self, traits: Traits | None = None) -> Graph:
         """Build the graph (with default traits when only names and shapes matter)."""
 

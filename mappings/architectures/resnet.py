@@ -82,6 +82,11 @@ class ResNet:
         """Channels of the 3x3 convolutions of a stage."""
         return self.cardinality * self.base_width << stage
 
+    @property
+    def side(self) -> int:
+        """Pixels of a side of the pictures that it is made for."""
+        return 224
+
     def with_classes(self, classes: int) -> "ResNet":
         """The same network with another classifier."""
         return replace(self, classes=classes)

@@ -67,6 +67,11 @@ class ResNetV2:
         """Channels that the blocks of a stage hand on."""
         return (64 << stage) * EXPANSION[self.block]
 
+    @property
+    def side(self) -> int:
+        """Pixels of a side of the pictures that it is made for."""
+        return 224
+
     def with_classes(self, classes: int) -> "ResNetV2":
         """The same network with another classifier."""
         return replace(self, classes=classes)

@@ -49,6 +49,11 @@ class SsdResNet50:
         """model_zoo's name."""
         return NAME
 
+    @property
+    def side(self) -> int:
+        """Pixels of a side of the pictures that it is made for."""
+        return 640
+
     def with_classes(self, classes: int) -> "SsdResNet50":
         """The same network for other classes."""
         return replace(self, classes=classes)

@@ -139,7 +139,7 @@ def test_every_card_of_the_index_claims_a_network_or_says_why_not() -> None:
         ({"model_name": "DeepLab_v3_s16", "backbone_name": "ResNet-101"}, "no ResNet or ResNeXt"),
         ({"model_name": "faster_rcnn_resnet50"}, "no ResNet or ResNeXt"),
         ({"model_name": "wideresnet", "train_dataset": "cifar10"}, "another network"),
-        ({"model_name": "ssd_resnet50_fpn"}, "ssd_resnet50_fpn is a detector"),
+        ({"model_name": "ssd_resnet50_fpn"}, "ssd_resnet50_fpn is not supported: its feature pyramid"),
     ],
 )
 def test_cards_of_other_networks(fields: dict[str, object], reason: str) -> None:

@@ -365,8 +365,10 @@ def test_what_means_no_card(hub, tmp_path):
         resolve("mshub:resnext50_imagenet2012", Request(tmp_path))
     with pytest.raises(EnvironmentError_, match=r"no card \./none\.md"):
         resolve("mshub:./none.md", Request(tmp_path))
-    with pytest.raises(UsageError, match="--init draws weights"):
-        resolve(f"mshub:{UID}", Request(tmp_path, init="calibrated:0"))
+    with pytest.raises(UsageError, match="--init draws the weights of one network"):
+        resolve("mshub:mindspore/ascend/1.2/resnext50_v1.2_imagenet2012", Request(tmp_path, init="calibrated:0"))
+    drawn = resolve(f"mshub:{UID}", Request(tmp_path, init="calibrated:0"))
+    assert (drawn.origin.kind, drawn.architecture, drawn.dialect) == ("calibrated:0", NETWORK.name, "mindcv")
 
 
 def test_inspection(hub, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from ...converters.errors import UsageError
 from .photographs import Photographs
 from .procedural import Inputs
-from .protocol import InputSet, Size, label
+from .protocol import InputSet, Size, label, usual_sizes
 from .tensors import Tensors
 
 # A ResNet halves a side five times; pictures beyond these sides take minutes each.
@@ -34,6 +34,7 @@ def chosen(
         if extra:
             raise UsageError(f"--inputs says exactly what is run; {extra[0]} says otherwise", remedy="Leave one out.")
         return Tensors.read(Path(inputs)) if isinstance(inputs, (str, Path)) else inputs
+    asked = sizes is not None
     sizes = _checked(drawn.sizes if sizes is None else tuple(sizes))
     count = drawn.count if count is None else count
     if not 1 <= count <= _MOST:
@@ -42,10 +43,17 @@ def chosen(
         seed = drawn.seed if seed is None else seed
         if seed < 0:
             raise UsageError(f"the seed {seed} is negative", remedy="Use 0 or more.")
-        return Inputs(count, sizes, seed)
+        return Inputs(count, sizes, seed, asked)
     if seed is not None:
         raise UsageError("--seed is for drawn pictures; photographs are chosen by name", remedy="Leave one out.")
-    return Photographs.choose(Path(images), count=count, sizes=sizes)
+    return Photographs.choose(Path(images), count=count, sizes=sizes, asked=asked)
+
+
+def fitted(inputs: InputSet, side: int) -> InputSet:
+    """The inputs for a network made for pictures of this side: at sizes that suit it, where nobody chose others."""
+    if inputs.asked or inputs.sizes != Inputs().sizes:
+        return inputs
+    return inputs.narrowed(usual_sizes(side))
 
 
 def parse_sizes(text: str) -> tuple[Size, ...]:

@@ -4,7 +4,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -33,9 +33,10 @@ class Photographs:
     of: int
     sizes: tuple[Size, ...]
     notices: tuple[str, ...] = ()
+    asked: bool = field(default=False, compare=False)
 
     @classmethod
-    def choose(cls, folder: Path, *, count: int, sizes: tuple[Size, ...]) -> "Photographs":
+    def choose(cls, folder: Path, *, count: int, sizes: tuple[Size, ...], asked: bool = False) -> "Photographs":
         """Up to ``count`` pictures of a folder (not of folders in it), evenly spaced in the order of names.
 
         A file that cannot be read, or is nearly constant, is left out, with a notice, and the next one taken. Raises
@@ -68,7 +69,7 @@ class Photographs:
         if others:
             found.append(f"{counted(others, 'other file')} in {folder} left alone: not named as pictures are")
         spots = blind_spots(sizes, diverse(looks))
-        return cls(folder, tuple(files), len(candidates), sizes, (*spots, *found))
+        return cls(folder, tuple(files), len(candidates), sizes, (*spots, *found), asked)
 
     @property
     def count(self) -> int:

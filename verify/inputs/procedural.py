@@ -4,7 +4,7 @@ Constant or white-noise inputs hide mistakes (a wrong pool, swapped colours) tha
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,11 +22,13 @@ class Inputs:
     """Which pictures to run: how many, at which sizes (height, width), from which seed.
 
     Odd and non-square sizes exercise padding and ceil; at some of them a wrong pool cannot be told, hence 224 as well.
+    ``asked`` says that somebody chose the sizes: else they are those that suit the network.
     """
 
     count: int = 8
     sizes: tuple[Size, ...] = ((224, 224), (225, 231))
     seed: int = 0
+    asked: bool = field(default=False, compare=False)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -25,6 +25,10 @@ class InputSet(Protocol):
         """(height, width) of each batch."""
 
     @property
+    def asked(self) -> bool:
+        """Whether somebody chose the sizes: else others may suit the network better."""
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Each batch in a word or two."""
 
@@ -44,6 +48,15 @@ class InputSet(Protocol):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+
+
+def usual_sizes(side: int) -> tuple[Size, ...]:
+    """Sizes for a network made for pictures of this side: that one, and one that is odd and not square.
+
+    >>> usual_sizes(224), usual_sizes(640)
+    (((224, 224), (225, 231)), ((640, 640), (321, 353)))
+    """
+    return ((side, side), (225, 231) if side < 2 * 224 else (side // 2 + 1, side // 2 + 33))
 
 
 def label(size: Size) -> str:

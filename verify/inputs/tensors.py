@@ -52,6 +52,11 @@ class Tensors:
         return min(shape[0] for shape in self.shapes)
 
     @property
+    def asked(self) -> bool:
+        """Arrays are run as they are."""
+        return True
+
+    @property
     def sizes(self) -> tuple[Size, ...]:
         """Height and width of each array."""
         return tuple((shape[2], shape[3]) for shape in self.shapes)

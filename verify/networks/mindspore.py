@@ -72,7 +72,6 @@ class Network(_Folder):
         self.chains = tuple(_Chain(_steps(part.steps, cells)) for part in parts)
         self.sources = tuple(tuple(at[source] for source in part.sources) for part in parts)
         self.given = tuple(at[value] for value in graph.outputs.values())
-        self.output_names = tuple(graph.outputs)
         parameters = {parameter.key for parameter in graph.parameters}
         self._plan = [
             (cells[node.name], [name for name in node.inputs if name not in parameters], node.output)
@@ -82,7 +81,8 @@ class Network(_Folder):
         self.output_values, self.tap_values = dict(graph.outputs), dict(graph.taps)
 
     def construct(self, x: Any) -> Any:
-        values = (x,)
+        """The only output, or all in a tuple."""
+        values: Any = (x,)
         for index, chain in enumerate(self.chains):
             inputs: Any = ()
             for place in self.sources[index]:

@@ -58,7 +58,8 @@ class GraphNetwork:
 class FileNetwork:
     """The network that a file itself holds (ONNX, MINDIR): the file is run as it is, under no names of ours.
 
-    ``outputs`` tells which of its values are which outputs (``head`` → ``logits``); without, its only one is ``head``.
+    ``outputs`` tells which of its values are which outputs (``head`` → ``logits``), in a MINDIR, whose values have no
+    names of their own, by their order; without, its only one is ``head``.
     ``values`` tells which are the outputs of our nodes, for those that can be watched. ``optimization`` tells how far
     ONNX Runtime may rewrite the graph: ``disable``, ``basic``, ``extended`` or ``all``, as it does by default.
     """

@@ -12,15 +12,18 @@ from mindspore import nn
 from ...converters.errors import EnvironmentError_
 from ...mappings.dialects import dialect
 from ...mappings.graph import Shape
+from ...mappings.names import listed
 from ..errors import LoadError, RuntimeRefusedError
 from ..networks import mindspore as networks
 from ..networks.watching import kept
-from .job import GraphNetwork, Job, LibraryNetwork, Network, Values, Watch, Weights
+from .job import FileNetwork, GraphNetwork, Job, LibraryNetwork, Network, Values, Watch, Weights
 from .weights import Loaded, read_ourselves
 from .where import CPU, DEVICES
 
 Array = npt.NDArray[Any]
 
+# The outputs of a network that does not name them.
+_CLASSIFIER = ("head",)
 _TITLES = DEVICES["mindspore"]
 # Device → functions of mindspore.device_context.<device>.op_precision, and what they are given.
 _SWITCHES: Mapping[str, Mapping[str, Any]] = {
@@ -92,6 +95,8 @@ def open_file(job: Job) -> tuple[Any, Loaded]:
         remedy = "Export it again; check it with `mshub-convert inspect`."
         raise LoadError(f"MindSpore cannot load {file}: {said}", remedy=remedy) from None
     network = nn.GraphCell(graph)
+    if isinstance(job.network, FileNetwork) and job.network.outputs:
+        network.output_values = dict(job.network.outputs)
     tensors = {name: parameter.asnumpy() for name, parameter in network.parameters_dict().items()}
     return network, Loaded(tensors, "mindspore.load")
 
@@ -143,19 +148,20 @@ def load(network: Any, tensors: Mapping[str, Array]) -> None:
 
 
 def forward(network: Any, pictures: Array, *, watch: Watch) -> tuple[Values, Values]:
-    """Logits under ``head``, and what is watched."""
+    """The outputs (logits under ``head``), and what is watched."""
     x = mindspore.Tensor(np.ascontiguousarray(pictures))
     if watch == "outputs":
-        return {"head": _logits(network, x)}, {}
+        return _outputs(network, x), {}
     if not isinstance(network, networks.Network):
         raise RuntimeRefusedError("a network that is not ours has no taps", remedy="Take the network of the graph.")
     return kept(network.values(x), network.output_values, network.tap_values, watch, mindspore.Tensor.asnumpy)
 
 
-def _logits(network: Any, x: Any) -> Array:
+def _outputs(network: Any, x: Any) -> Values:
+    names = getattr(network, "output_values", _CLASSIFIER)
     try:
         output = network(x)
-        logits: Array = output.asnumpy()
+        arrays = [part.asnumpy() for part in (output if isinstance(output, tuple) else (output,))]
     except (RuntimeError, ValueError, TypeError) as error:
         if not isinstance(network, nn.GraphCell):
             raise
@@ -164,4 +170,6 @@ def _logits(network: Any, x: Any) -> Array:
         raise RuntimeRefusedError(
             f"the .mindir does not run on {tuple(x.shape)}: {said}", remedy="Run it on the shape it was exported for."
         ) from None
-    return logits.astype(np.float32, copy=False)
+    if len(arrays) != len(names):
+        raise RuntimeRefusedError(f"the network gives {len(arrays)} outputs, not {listed(tuple(names))}")
+    return {name: array.astype(np.float32, copy=False) for name, array in zip(names, arrays, strict=True)}
