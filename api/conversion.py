@@ -80,6 +80,7 @@ def convert(
     opset: int | None = None,
     fold_bn: bool = False,
     input_shape: Sequence[int] | None = None,
+    heads: str | None = None,
     model_url: str = "",
     emit_network: str | Path | None = None,
     overwrite: bool = False,
@@ -99,18 +100,20 @@ def convert(
     ``to`` is ``FORMAT[:DIALECT]``: ``ckpt``, ``pth``, ``safetensors``, ``onnx`` or ``mindir``, and whose names the
     tensors take. ``out`` is a folder or a file name with the container's suffix (default: the model's name, here).
     ``dtype`` rounds to ``float16`` or ``bfloat16``. For ONNX ``opset`` (13 to 21) and ``fold_bn`` (BatchNorm into
-    convolutions, lossy); for ONNX and MINDIR ``input_shape`` fixes (N, 3, H, W). ``check`` hashes, reads back and
-    compares bit for bit. ``verify`` also runs source and target, in ``runtime`` and on ``images``, ``inputs``,
-    ``sizes``, ``count`` and ``seed`` as :func:`verify` takes them; a failure leaves ``<name>.failed``. With
-    ``to="modelhub"`` ``out`` is the folder of a repository, and ``model_url`` where its weight file will be downloaded
-    from. For a .ckpt ``emit_network`` is a .py file for a MindSpore module that builds its network; where the output
-    would be the source itself, that is all that is written. Other arguments as in :class:`SourceRequest`.
+    convolutions, lossy); for ONNX and MINDIR ``input_shape`` fixes (N, 3, H, W). An ONNX model of a detector gives what
+    ``heads`` says: ``raw`` (loc and scores, the default), ``boxes`` (decoded) or ``nms`` (suppressed). ``check``
+    hashes, reads back and compares bit for bit. ``verify`` also runs source and target, in ``runtime`` and on
+    ``images``, ``inputs``, ``sizes``, ``count`` and ``seed`` as :func:`verify` takes them; a failure leaves
+    ``<name>.failed``. With ``to="modelhub"`` ``out`` is the folder of a repository, and ``model_url`` where its weight
+    file will be downloaded from. For a .ckpt ``emit_network`` is a .py file for a MindSpore module that builds its
+    network; where the output would be the source itself, that is all that is written. Other arguments as in
+    :class:`SourceRequest`.
 
     Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
     """
     request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
-    form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network))
+    form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network), heads)
     how = to_verify(verify, runtime=runtime, images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
     with prepared(request, to=to, out=out, form=form, options=options, progress=progress) as conversion:
         return carry_out(conversion, request, verifying=how, progress=progress)
@@ -131,13 +134,14 @@ def plan(
     opset: int | None = None,
     fold_bn: bool = False,
     input_shape: Sequence[int] | None = None,
+    heads: str | None = None,
 ) -> Plan:
     """What :func:`convert` would do, without writing anything: steps, problems and notices.
 
     Step references read from the source's file; it is closed when this returns, so they tell but do not read.
     """
     request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
-    form = Form(dtype, opset, fold_bn, _sizes(input_shape))
+    form = Form(dtype, opset, fold_bn, _sizes(input_shape), heads=heads)
     with prepared(request, to=to, form=form) as found:
         return found.plan
 

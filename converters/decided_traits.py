@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..mappings.architectures import Architecture
 from ..mappings.dialects import Dialect
 from ..mappings.errors import MshubConvertError
+from ..mappings.names import listed
 from ..mappings.traits import Traits
 from .errors import PlanError, UsageError
 from .findings import Finding
@@ -60,15 +62,37 @@ def decided(
     return Decided(result, where)
 
 
-def traits_shown(checkpoint: Checkpoint, naming: Dialect, kept: Carried) -> Traits | None:
+def traits_shown(checkpoint: Checkpoint, naming: Dialect, network: Architecture, kept: Carried) -> Traits | None:
     """The traits that a graph shows node by node; those it does not show are the record's, else the dialect's."""
     if not checkpoint.traits:
         return None
+    shown = dict(checkpoint.traits)
+    if isinstance(epsilons := shown.get("norm_eps"), tuple):
+        shown["norm_eps"] = _trait_of(epsilons, network)
     try:
-        return (kept.traits or naming.traits).with_values(checkpoint.traits)
+        return (kept.traits or naming.traits).with_values(shown)
     except MshubConvertError as error:
         fact = f"the graph in {checkpoint.path} is none that traits describe: {error.message}"
         raise PlanError(fact, remedy="It is another network, or one that was edited: it is not converted.") from None
+
+
+def other_activations(checkpoint: Checkpoint, network: Architecture) -> tuple[Finding, ...]:
+    """Whether a graph that is not kept computes ReLU6 where the network does not, or not where it does."""
+    if not checkpoint.traits:
+        return ()
+    shown = checkpoint.metadata.get("relu6", 0)
+    ours = sum(node.op == "Clip" for node in network.graph().nodes)
+    fact = f"its graph computes ReLU6 {shown} times, {network.name} {ours} times: that is not kept"
+    return () if shown == ours else (Finding("activations", fact),)
+
+
+def _trait_of(epsilons: tuple[float, ...], network: Architecture) -> float | str:
+    """The trait behind several epsilons: that with which the network, which fixes others, has just these."""
+    for epsilon in epsilons:
+        nodes = network.graph(Traits(norm_eps=epsilon)).nodes
+        if {node.attributes["epsilon"] for node in nodes if node.op == "BatchNormalization"} == set(epsilons):
+            return epsilon
+    return listed([str(epsilon) for epsilon in epsilons])
 
 
 def _refuse(overrides: Mapping[str, str], seen: Traits, where: str) -> None:

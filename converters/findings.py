@@ -61,6 +61,16 @@ class Misshapen:
     actual: Shape
 
 
+def folded_notice(count: int) -> Finding:
+    """What there is to say of BatchNorms that a graph has folded away."""
+    return Finding(
+        "folded",
+        f"{counted(count, 'BatchNorm')} were folded into convolutions: written as identities"
+        " (running_var = float32(1 - eps)), exact in the forward, right for inference only", (),
+        "For fine-tuning use --bn calibrated, which gives them statistics.",
+    )  # fmt: skip
+
+
 def misshapen(entries: Sequence[Misshapen]) -> list[Finding]:
     """Tensors of another shape than the network's: one finding for each pair of shapes."""
     by_shapes: dict[tuple[Shape, Shape], list[str]] = {}

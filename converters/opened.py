@@ -12,7 +12,7 @@ from ..mappings.wrappers import wrapper_prefix
 from .claims import as_it_is
 from .classes import can_cut, check_asked, told, too_many
 from .codecs import open_checkpoint
-from .decided_traits import decided, traits_shown
+from .decided_traits import decided, other_activations, traits_shown
 from .errors import PlanError, UsageError, shown
 from .findings import Finding
 from .graphs.recovered import Recovered
@@ -125,7 +125,10 @@ def _open(
     notices += [Finding("file", text) for text in checkpoint.notes]
     notices += [Finding("record", text) for text in complaints]
     notices += stated.notices
-    seen = recovered.traits if recovered is not None else traits_shown(checkpoint, found.dialect, kept)
+    seen = (
+        recovered.traits if recovered is not None else traits_shown(checkpoint, found.dialect, found.architecture, kept)
+    )
+    notices += other_activations(checkpoint, found.architecture)
     notices += recovered.notices if recovered is not None else ()
     traits = decided(
         source, found.dialect, kept, overrides=overrides, configured=stated.traits, seen=seen

@@ -24,8 +24,8 @@ from .record import Record, SourceFile, placeholder, sha256, sidecar_path, state
 from .sources import Progress
 from .splice import splice
 from .staging import Staged, Written, make_folder, refuse_taken, temporary_folder
-from .target import Target
-from .target_findings import dtype_problems, target_notices
+from .target import Target, check_heads
+from .target_findings import dtype_problems, publication_problems, target_notices
 from .tensors import Checkpoint
 
 __all__ = [
@@ -67,11 +67,12 @@ def prepare(opened: Opened, target: Target, destination: Path, options: Options)
     network = opened.network
     asked = named_as_source(target, opened, destination)
     target = asked.for_network(network)
+    check_heads(target, network.graph(opened.traits), network.name)
     graph, grounding = target.ground(network, opened.traits)
     removed = folds(network.graph(opened.traits)) if target.fold_bn else ()
     plan = make_plan(opened.tensors, opened.found, grounding, carried=opened.carried, dtype=target.dtype, folds=removed)
     plan = plan.with_findings(
-        problems=(*opened.problems, *dtype_problems(plan, target)),
+        problems=(*opened.problems, *dtype_problems(plan, target), *publication_problems(opened, target)),
         notices=(*opened.notices, *target_notices(opened, asked, target)),
     )
     wanted = target.emit_network is not None or (target.publication is not None and target.publication.has_module)
@@ -216,7 +217,8 @@ def _described(prepared: Prepared) -> Described:
     target, network = prepared.target, prepared.opened.network
     return Described(
         network.name, network.classes, prepared.graph, prepared.plan.target, prepared.destination.name,
-        prepared.options.tool, target.opset, prepared.opened.traits, target.input_shape,
+        prepared.options.tool, target.opset, prepared.opened.traits, target.input_shape, target.heads or "raw",
+        network.side,
     )  # fmt: skip
 
 

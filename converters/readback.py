@@ -16,10 +16,11 @@ from ..mappings.traits import Traits
 from .background import Task
 from .codecs import open_checkpoint
 from .codecs.record_text import parse_record
+from .decided_traits import traits_shown
 from .errors import MalformedFileError, ReadBackError
 from .graphs.foreign import ForeignGraph
 from .plan import Plan, Step
-from .record import Record
+from .record import NOTHING_CARRIED, Record
 from .sources import Progress
 from .staging import sync_file
 from .tensors import FLOATS, Checkpoint, Extent, TensorRef
@@ -59,8 +60,9 @@ def read_back(file: Path, meant: Meant, progress: Progress) -> tuple[str, ...]:
             raise ReadBackError("the record in the output is not the one meant for it, as read back; it was removed")
         if written.graph is not None:
             _check_graph(written, written.graph, meant)
-        traits = meant.traits.as_dict()
-        wrong = [f"{name}={value}" for name, value in written.traits.items() if traits[name] != value]
+        shown = traits_shown(written, meant.plan.target.dialect, meant.network, NOTHING_CARRIED)
+        traits, seen = meant.traits.as_dict(), shown.as_dict() if shown is not None else {}
+        wrong = [f"{name}={seen[name]}" for name in written.traits if traits[name] != seen[name]]
         if wrong:
             fact = f"the graph in the output has {listed(wrong)}, which was not meant, as read back; it was removed"
             raise ReadBackError(fact, remedy="This is a bug: please report it.")

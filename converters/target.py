@@ -11,9 +11,10 @@ from ..mappings.architectures import Architecture
 from ..mappings.dialects import BUILTIN, Dialect, Grounding, dialect, preferred_dialect
 from ..mappings.folding import folded, folded_grounding, graph_grounding
 from ..mappings.graph import Graph
-from ..mappings.names import did_you_mean
+from ..mappings.names import did_you_mean, listed
 from ..mappings.traits import Traits
 from .codecs import Codec, codec, codecs
+from .codecs.onnx_detection import HEADS
 from .codecs.onnx_write import DEFAULT_OPSET, IR_VERSIONS
 from .errors import UsageError
 from .publications import PUBLICATIONS, Publication, publication
@@ -36,6 +37,7 @@ class Form:
     input_shape: tuple[int, ...] | None = None
     model_url: str = ""
     emit_network: Path | None = None
+    heads: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Target:
 
     ``by_default`` says that nobody asked for the dialect: it is the container's own. The others are for containers that
     hold the graph: the ONNX ``opset``, BatchNorm folded into convolutions, and what to fix of the input (N, 3, H, W;
-    None takes any number of pictures of any size). ``publication`` is what the file is a part of, if it is,
+    None takes any number of pictures of any size), and for a detector's ONNX model its ``heads``: what it gives,
+    ``raw`` (or None), ``boxes`` or ``nms``. ``publication`` is what the file is a part of, if it is,
     and ``model_url`` where that will say it is downloaded from; ``emit_network`` is the file for the network's module.
     """
 
@@ -58,6 +61,7 @@ class Target:
     publication: Publication | None = None
     model_url: str = ""
     emit_network: Path | None = None
+    heads: str | None = None
 
     @property
     def framework(self) -> str:
@@ -102,7 +106,10 @@ def parse_target(text: str, form: Form = _PLAIN) -> Target:
         )
     if form.dtype is not None and form.dtype not in DTYPES:
         raise UsageError(f"cannot cast to {form.dtype!r}", remedy=did_you_mean(form.dtype, DTYPES))
-    for option, given in {"--opset": form.opset, "--fold-bn": form.fold_bn, "--input-shape": form.input_shape}.items():
+    asked = {
+        "--opset": form.opset, "--fold-bn": form.fold_bn, "--input-shape": form.input_shape, "--heads": form.heads,
+    }  # fmt: skip
+    for option, given in asked.items():
         if given and not found.holds_graph:
             remedy = _SHAPE if option == "--input-shape" else _GRAPH
             raise UsageError(f"{option} is for files that hold the graph, {found.title} holds weights", remedy=remedy)
@@ -119,10 +126,19 @@ def parse_target(text: str, form: Form = _PLAIN) -> Target:
     _check_model_url(form.model_url)
     _check_opset(form.opset)
     _check_input_shape(form.input_shape)
+    if form.heads is not None and form.heads not in HEADS:
+        raise UsageError(f"a detector has no heads {form.heads!r}", remedy=f"Use {listed(HEADS, 'or')}.")
     return Target(
         found, chosen, form.dtype, form.opset or DEFAULT_OPSET, form.fold_bn, form.input_shape,
         by_default=not name, publication=part_of, model_url=form.model_url, emit_network=form.emit_network,
+        heads=form.heads,
     )  # fmt: skip
+
+
+def check_heads(target: Target, graph: Graph, name: str) -> None:
+    """Raise UsageError where heads are asked for, and the network gives no boxes."""
+    if target.heads is not None and "loc" not in graph.outputs:
+        raise UsageError(f"--heads is for detectors, {name} is a classifier", remedy="Leave it out.")
 
 
 def _check_model_url(url: str) -> None:

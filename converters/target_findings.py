@@ -31,6 +31,16 @@ def dtype_problems(plan: Plan, target: Target) -> list[Finding]:
     return []
 
 
+def publication_problems(opened: Opened, target: Target) -> list[Finding]:
+    """A repository of modelhub.ai shows what a classifier says of pictures."""
+    if target.publication is None or target.publication.container != "onnx":
+        return []
+    if "head" in opened.network.graph(opened.traits).outputs:
+        return []
+    fact = f"{target.publication.title} is written around a classifier, and {opened.network.name} is a detector"
+    return [Finding("publication", fact, (), "Write the model alone: --to onnx.")]
+
+
 def _renamed(asked: Target, target: Target, network: Architecture) -> list[Finding]:
     """Whether the names are not those of the container's default dialect, which has none for the network."""
     if asked.dialect == target.dialect:
@@ -43,7 +53,19 @@ def _renamed(asked: Target, target: Target, network: Architecture) -> list[Findi
 
 def target_notices(opened: Opened, asked: Target, target: Target) -> list[Finding]:
     """What a user of the target should know of its names, and of the library whose they are."""
-    return [*_renamed(asked, target, opened.network), *_of_library(opened, target)]
+    return [*_renamed(asked, target, opened.network), *_of_size(opened.network, target), *_of_library(opened, target)]
+
+
+def _of_size(network: Architecture, target: Target) -> list[Finding]:
+    """Whether a detector is fixed to another size than the one that its anchors are made for."""
+    size = (target.input_shape or ())[2:]
+    if "head" in network.graph().outputs or size in ((), (network.side,) * 2):
+        return []
+    fact = (
+        f"{network.name} is made for pictures of {network.side}x{network.side}: at {size[0]}x{size[1]} the anchors"
+        " follow the same rule, but no weights were trained for them"
+    )
+    return [Finding("size", fact, (), f"Use --input-shape N,3,{network.side},{network.side}.")]
 
 
 def _of_library(opened: Opened, target: Target) -> list[Finding]:

@@ -59,6 +59,11 @@ _TO = (
     help="ONNX, MINDIR: fix the input, such as 1,3,224,224. Default: any number of pictures of any size.",
 )
 @click.option(
+    "--heads",
+    type=click.Choice(["raw", "boxes", "nms"]),
+    help="ONNX of a detector: give loc and scores (default), decoded boxes, or what suppression leaves.",
+)
+@click.option(
     "--model-url",
     default="",
     metavar="URL",
@@ -99,6 +104,7 @@ def convert(
     opset: int | None,
     fold_bn: bool,
     input_shape: tuple[int, ...] | None,
+    heads: str | None,
     model_url: str,
     emit_network: Path | None,
     verify: bool,
@@ -121,7 +127,7 @@ def convert(
     from mshub_convert.request import SourceRequest
 
     request = SourceRequest(source, weights, init, trait, select, dialect, classes, bn)
-    form = Form(dtype, opset, fold_bn, input_shape, model_url, emit_network)
+    form = Form(dtype, opset, fold_bn, input_shape, model_url, emit_network, heads)
     options = Options(overwrite=overwrite, check=not no_check, strict=strict, tool=conversion.TOOL)
     how = verifying.to_verify(verify, **verification)
     with (

@@ -36,7 +36,8 @@ class Described:
     """The network whose tensors a file holds, for containers that hold the graph too.
 
     ``graph`` has the weights' ``traits``, ``grounding`` the names; ``file`` is what the output will be called,
-    ``input_shape`` what to fix of its input (None: any number of pictures, of any size). ``exported`` is the network
+    ``input_shape`` what to fix of its input (None: any number of pictures, of any size); ``heads`` says what an ONNX
+    model of a detector gives, and ``side`` for pictures of which size where none is fixed. ``exported`` is the network
     without weights as its framework exported it, for containers that only the framework can make.
     """
 
@@ -49,6 +50,8 @@ class Described:
     opset: int
     traits: Traits
     input_shape: tuple[int, ...] | None = None
+    heads: str = "raw"
+    side: int = 224
     exported: bytes = field(default=b"", repr=False)
 
 

@@ -66,7 +66,8 @@ class MindIr:
         structure = Structure(model.operators, {name: ref.spec.shape for name, ref in tensors.items()})
         return Checkpoint(
             file.path, self.name, tensors, record=parse_record(model.user_info.get(RECORD_KEY)),
-            notes=(*notes, *structure.notes()), metadata=_metadata(model), traits=structure.traits(), beside=external,
+            notes=(*notes, *structure.notes()), metadata={**_metadata(model), **_relu6(structure)},
+            traits=structure.traits(), beside=external,
         )  # fmt: skip
 
     def layout(
@@ -94,6 +95,10 @@ def _metadata(model: Model) -> dict[str, object]:
     shape = model.inputs[0] if len(model.inputs) == 1 else ()
     fixed = {"input_shape": list(shape)} if shape and min(shape) > 0 else {}
     return {**{key: value for key, value in told.items() if value}, **fixed, **user}
+
+
+def _relu6(structure: Structure) -> dict[str, object]:
+    return {"relu6": structure.relu6s} if structure.relu6s else {}
 
 
 CODEC = MindIr()

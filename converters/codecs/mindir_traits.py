@@ -10,7 +10,7 @@ from .mindir_parse import Operator, Value
 _HANDS_ON = ("Load", "Depend", "Cast")
 # Activations that no network of ours has; Sigmoid and HSigmoid are also gates of squeeze-and-excitation.
 _ACTIVATIONS = (
-    "ELU", "Elu", "GeLU", "HSwish", "LeakyReLU", "LogSoftmax", "Mish", "PReLU", "ReLU6", "SiLU", "Softmax", "Softplus",
+    "ELU", "Elu", "GeLU", "HSwish", "LeakyReLU", "LogSoftmax", "Mish", "PReLU", "SiLU", "Softmax", "Softplus",
     "Swish", "Tanh",
 )  # fmt: skip
 _PAD_MODES: Mapping[Value, str] = {0: "pad", 1: "same", 2: "valid"}
@@ -38,7 +38,10 @@ class Structure:
         self._shapes = shapes
 
     def traits(self) -> dict[str, object]:
-        """Traits that the operators tell; where they disagree, a value that says so and is no trait's."""
+        """Traits that the operators tell; where they disagree, a value that says so and is no trait's.
+
+        Of ``norm_eps`` all epsilons are told: a network may fix those of some of its norms.
+        """
         convs = list(self._convs())
         told: dict[str, list[Value | None]] = {
             "stem_pool": [self._pool_padding(operator) for operator in self._of("MaxPool", "MaxPool3DWithArgmax")],
@@ -50,8 +53,14 @@ class Structure:
         for name, values in told.items():
             distinct = list(dict.fromkeys(value for value in values if value is not None))
             if distinct:
-                found[name] = distinct[0] if len(distinct) == 1 else " and ".join(map(str, distinct))
+                several = tuple(distinct) if name == "norm_eps" else " and ".join(map(str, distinct))
+                found[name] = distinct[0] if len(distinct) == 1 else several
         return found
+
+    @property
+    def relu6s(self) -> int:
+        """How often it computes ReLU6, which a detector's heads do and a ResNet does not."""
+        return len(list(self._of("ReLU6")))
 
     def notes(self) -> tuple[str, ...]:
         """What in the graph no network of ours has."""

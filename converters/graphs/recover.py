@@ -14,7 +14,7 @@ from ...mappings.chains import Chain, NestingError, chain
 from ...mappings.graph import Graph, Module, Parameter, Shape
 from ...mappings.names import collapse, counted, listed
 from ...mappings.traits import Traits
-from ..findings import Finding
+from ..findings import Finding, folded_notice
 from ..folding import identity_norm, mean_under_bias
 from ..tensors import FLOATS, TensorRef
 from .blocks import read_blocks
@@ -22,11 +22,13 @@ from .constants import Constants
 from .errors import ForeignGraphError
 from .foreign import ForeignGraph
 from .match import Layer, Match, Matcher
+from .own import recover_own
 from .recovered import Recovered
 from .simplify import Simplified, simplify
 
 _NEAREST = "It was compared with {}, the nearest of ours; `mshub-convert list` names the networks."
 _COMMONEST = "resnet50"
+_OWN_ALONE = "Of networks with several outputs an ONNX file is read as mshub-convert wrote it, with its record."
 
 
 def recover(graph: ForeignGraph, *, norm_eps: float | None = None) -> Recovered:
@@ -34,8 +36,11 @@ def recover(graph: ForeignGraph, *, norm_eps: float | None = None) -> Recovered:
 
     ``norm_eps`` is the epsilon to take where every BatchNorm was folded away and none is left to tell it.
     """
+    own = recover_own(graph)
+    if own is not None:
+        return own
     simple = simplify(graph)
-    theirs = _chain(simple)
+    theirs = _chain(simple, _OWN_ALONE if len(graph.outputs) > 1 else "")
     shapes = {name: ref.spec.shape for name, ref in simple.constants.refs.items()}
     blocks = read_blocks(theirs, shapes)
     # Where nothing fits, walking beside the commonest of ours tells where theirs parts from it.
@@ -54,8 +59,8 @@ def recover(graph: ForeignGraph, *, norm_eps: float | None = None) -> Recovered:
     return _Assembly(graph, simple, network, traits, parameters, found).recovered()
 
 
-def _chain(simple: Simplified) -> Chain:
-    """Their nodes as one chain, with constants as its parameters."""
+def _chain(simple: Simplified, remedy: str) -> Chain:
+    """Their nodes as one chain, with constants as its parameters; ``remedy`` is for graphs that are none."""
     names = {name for node in simple.nodes for name in node.inputs if name in simple.constants.refs}
     parameters = tuple(Parameter(name, "", "", simple.constants.refs[name].spec.shape) for name in sorted(names))
     module = Module("", "", {}, "", parameters)
@@ -63,7 +68,7 @@ def _chain(simple: Simplified) -> Chain:
         return chain(Graph((module,), tuple(simple.nodes), simple.input, {"head": simple.output}, 3, {}))
     except NestingError as error:
         where = f" at {simple.told[error.value]}" if error.value in simple.told else ""
-        raise ForeignGraphError(f"it is no chain of residual blocks{where}: {error.message}") from None
+        raise ForeignGraphError(f"it is no chain of residual blocks{where}: {error.message}", remedy=remedy) from None
     except RecursionError:
         raise ForeignGraphError("it is no chain of residual blocks: it nests too deeply") from None
 
@@ -184,12 +189,7 @@ class _Assembly:
     def _tell(self) -> None:
         """What the user should know of how it was read."""
         if self.folded:
-            self.notices.append(Finding(
-                "folded",
-                f"{counted(self.folded, 'BatchNorm')} were folded into convolutions: written as identities"
-                " (running_var = float32(1 - eps)), exact in the forward, right for inference only", (),
-                "For fine-tuning use --bn calibrated, which gives them statistics.",
-            ))  # fmt: skip
+            self.notices.append(folded_notice(self.folded))
         moved = [key for key in self.names if key.endswith(".mean") and len(self.names[key]) > 1]
         if moved:
             worst = max(_residual(self.tensors[key]) for key in moved)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from ...converters.codecs import Described, EmbeddedRecord, codec
-from ...converters.codecs.onnx_write import DEFAULT_OPSET, value_names
+from ...converters.codecs.onnx_nodes import value_names
+from ...converters.codecs.onnx_write import DEFAULT_OPSET
 from ...converters.splice import splice
 from ...converters.tensors import TensorRef, TensorSpec
 from ...mappings.dialects import Grounding, dialect
