@@ -173,6 +173,8 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
                 f"{item.max_abs:.1e} of {item.largest:.3g}", *_ranks(item),
             )  # fmt: skip
         _show(console, table)
+    if proof.diagnosis is not None:
+        _print_findings(console, "why", list(proof.diagnosis.lines), "bold red")
     _print_findings(console, "note", list(proof.notices), "yellow")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .compare import Comparison, Verdict
+from .diagnosis.result import Diagnosis
 from .errors import VerificationError
 from .exhibits import Exhibits
 from .float64 import Float64
@@ -28,7 +29,8 @@ class Proof:
     """A verification: the verdict, and the evidence for it. True when the target may be used.
 
     The verdict is the worst of three: ``weights``, ``float64``, and the ``comparisons`` of the runtimes' outputs.
-    ``exhibits`` are the arrays behind them. What did not come to be judged is None.
+    ``exhibits`` are the arrays behind them, ``diagnosis`` says of a failure where it comes from. What did not come to
+    be judged is None.
     """
 
     verdict: Verdict
@@ -41,6 +43,7 @@ class Proof:
     inputs: InputSet = DEFAULT_INPUTS
     float64: Float64 | None = None
     exhibits: Exhibits | None = field(default=None, repr=False)
+    diagnosis: Diagnosis | None = None
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rounding: float = 0.0
     library_difference: float | None = None
@@ -89,6 +92,7 @@ class Proof:
             "inputs": self.inputs.as_dict(),
             "rounding": self.rounding, "library_difference": self.library_difference,
             "runs": {name: dict(item) for name, item in self.runs.items()},
+            "diagnosis": self.diagnosis.as_dict() if self.diagnosis else None,
             "notices": list(self.notices), "seconds": round(self.seconds, 1),
         }  # fmt: skip
 

@@ -12,6 +12,8 @@ from ..converters.opened import Opened
 from ..mappings.errors import MshubConvertError
 from .common import Common, common
 from .compare import Verdict
+from .diagnosis.diagnose import diagnose
+from .diagnosis.result import Diagnosis
 from .errors import LoadError, VerificationError
 from .explain import library_check, misread_files, trait_cause
 from .float64 import PICTURES, limit
@@ -86,13 +88,21 @@ class Prover:
             both = common(self.inputs, self._side, side)
             with tempfile.TemporaryDirectory(prefix="mshub-verify-") as folder:
                 evidence = self._evidence(target, side, weights, both, Path(folder), networks, library_check)
+                proof = judge(weights, evidence, seconds=time.monotonic() - started)
+                if proof.verdict is Verdict.FAIL:
+                    found = self._diagnosis(target, side, both, Path(folder))
+                    proof = replace(proof, diagnosis=found, seconds=time.monotonic() - started)
         except VerificationError as error:
             # Weights that do not load are wrong; a runtime that crashed or timed out tells nothing of them.
             verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
             said, *rest = error.message.splitlines()
             seconds = time.monotonic() - started
             return Proof(verdict, said, weights, (), *networks, "not run", notices=tuple(rest), seconds=seconds)
-        return judge(weights, evidence, seconds=time.monotonic() - started)
+        return proof
+
+    def _diagnosis(self, target: Opened, side: Side, both: Common, folder: Path) -> Diagnosis:
+        """Why a target failed."""
+        return diagnose(self.opened, target, side, both.inputs, folder, timeout=self.timeout, progress=self._progress)
 
     def _evidence(
         self,

@@ -110,6 +110,17 @@ def transpose_pointwise(arrays: dict[str, Array]) -> None:
     kernel[:] = kernel.reshape(kernel.shape[1], kernel.shape[0]).T.reshape(kernel.shape).copy()
 
 
+SAID = {
+    "swap_scale_and_shift": "scale and shift are in each other's place",
+    "swap_two_channels_of_a_group": "layer2.0.conv2.weight: output channels 0 and 1 are swapped inside group 0",
+    "put_groups_in_text_order": "layer3.0.conv2.weight: groups 0 and 1 are swapped",
+    "zero_one_weight": "conv1.weight: one value differs: [",
+    "swap_red_and_blue": "conv1.weight: red and blue are in each other's place",
+    "swap_mean_and_variance": "mean and var are in each other's place",
+    "transpose_pointwise": "layer1.0.conv1.weight: read as if its axes were in the order (1, 0, 2, 3), then put right",
+}
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
@@ -128,6 +139,9 @@ def test_wrong_weights_fail_both_verdicts(prover: Prover, opened: Opened, tmp_pa
     assert proof.verdict is Verdict.FAIL
     assert proof.weights.verdict is Verdict.FAIL
     assert proof.weights.differing
+    assert proof.diagnosis is not None
+    assert SAID[mistake.__name__] in proof.diagnosis.first
+    assert all(fault.explained for fault in proof.diagnosis.faults)
     # The forward alone tells as well.
     assert all(item.verdict is not Verdict.PASS for item in proof.comparisons), [i.ratio for i in proof.comparisons]
 
@@ -156,6 +170,9 @@ def test_wrong_traits_fail_although_the_weights_are_equal(
     assert proof.verdict is Verdict.FAIL
     assert {item.label for item in proof.comparisons if item.verdict is Verdict.FAIL} >= sizes
     assert any(trait in notice for notice in proof.notices)
+    assert proof.diagnosis is not None
+    assert "where the source has" in proof.diagnosis.first
+    assert proof.as_dict()["diagnosis"]["lines"] == list(proof.diagnosis.lines)
 
 
 def test_a_file_resaved_by_mindspore_needs_its_traits_said(prover: Prover, opened: Opened, tmp_path: Path) -> None:
@@ -226,6 +243,8 @@ def test_the_command_line_verifies_and_fails(source_file: Path, tmp_path: Path) 
     assert failed.returncode == 4
     assert "FAIL" in failed.stdout
     assert "norm_eps" in failed.stdout
+    assert "why  " in failed.stdout
+    assert "has epsilon 0.001 where the source has 1e-05" in failed.stdout
 
 
 def test_a_failed_verification_keeps_the_old_file(
