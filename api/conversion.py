@@ -88,6 +88,7 @@ def convert(
     strict: bool = False,
     verify: bool = False,
     runtime: str | None = None,
+    source_network: str | None = None,
     images: str | Path | None = None,
     inputs: "str | Path | InputSet | None" = None,
     sizes: Sequence[tuple[int, int]] | None = None,
@@ -102,19 +103,22 @@ def convert(
     ``dtype`` rounds to ``float16`` or ``bfloat16``. For ONNX ``opset`` (13 to 21) and ``fold_bn`` (BatchNorm into
     convolutions, lossy); for ONNX and MINDIR ``input_shape`` fixes (N, 3, H, W). An ONNX model of a detector gives what
     ``heads`` says: ``raw`` (loc and scores, the default), ``boxes`` (decoded) or ``nms`` (suppressed). ``check``
-    hashes, reads back and compares bit for bit. ``verify`` also runs source and target, in ``runtime`` and on
-    ``images``, ``inputs``, ``sizes``, ``count`` and ``seed`` as :func:`verify` takes them; a failure leaves
-    ``<name>.failed``. With ``to="modelhub"`` ``out`` is the folder of a repository, and ``model_url`` where its weight
-    file will be downloaded from. For a .ckpt ``emit_network`` is a .py file for a MindSpore module that builds its
-    network; where the output would be the source itself, that is all that is written. Other arguments as in
-    :class:`SourceRequest`.
+    hashes, reads back and compares bit for bit. ``verify`` also runs source and target, in ``runtime`` and
+    ``source_network``, on ``images``, ``inputs``, ``sizes``, ``count`` and ``seed``, as :func:`verify` takes them; a
+    failure leaves ``<name>.failed``. With ``to="modelhub"`` ``out`` is the folder of a repository, and ``model_url``
+    where its weight file will be downloaded from. For a .ckpt ``emit_network`` is a .py file for a MindSpore module
+    that builds its network; where the output would be the source itself, that is all that is written. Other arguments
+    as in :class:`SourceRequest`.
 
     Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
     """
     request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
     form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network), heads)
-    how = to_verify(verify, runtime=runtime, images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
+    how = to_verify(
+        verify, runtime=runtime, source_network=source_network,
+        images=images, inputs=inputs, sizes=sizes, count=count, seed=seed,
+    )  # fmt: skip
     with prepared(request, to=to, out=out, form=form, options=options, progress=progress) as conversion:
         return carry_out(conversion, request, verifying=how, progress=progress)
 
@@ -247,4 +251,7 @@ def _proof(conversion: Prepared, staged: Staged, how: Verifying, progress: Progr
     source = Source(conversion.destination.name, staged.file, staged.file.stem, Origin("file"))
     written = open_source(source, dialect=conversion.target.dialect.reference)
     with closing(written):
-        return prove(conversion.opened, written, runtime=how.runtime, inputs=how.inputs, progress=progress)
+        return prove(
+            conversion.opened, written, runtime=how.runtime, source_network=how.source_network, inputs=how.inputs,
+            progress=progress,
+        )  # fmt: skip

@@ -31,6 +31,7 @@ def verify(
     bn: str = "identity",
     runtime: str | Where | None = None,
     source_runtime: str | Where | None = None,
+    source_network: str | None = None,
     images: str | Path | None = None,
     inputs: str | Path | InputSet | None = None,
     sizes: Sequence[tuple[int, int]] | None = None,
@@ -44,7 +45,9 @@ def verify(
     ``target`` a converted file. ``traits`` say those of the target where it has no record, ``source_traits`` those
     of the source; ``classes`` is how many of its classes the target keeps; ``bn`` is as it was for the conversion.
     ``runtime`` (``torch``, ``mindspore:Ascend:0``, ``onnxruntime:CUDA``, ``mindir``, ``om``, ``reference``) runs the
-    target there instead of where it belongs, ``source_runtime`` the source.
+    target there instead of where it belongs, ``source_runtime`` the source. ``source_network`` (``FILE.py:FACTORY``) is
+    the user's own network for the source: the file is imported, and the function called, in the process that runs it;
+    it takes the weights strictly.
 
     Pictures are drawn (``seed``), or taken from the folder ``images``, ``count`` (8) of each of ``sizes``, (height,
     width); or ``inputs`` is a .npz file of float32 arrays (N, 3, height, width), run as they are.
@@ -64,8 +67,9 @@ def verify(
         _refuse_other_weights(request, other)
         with request.open(progress) as opened:
             return prove(
-                opened, other, runtime=target_where, source_runtime=source_where, inputs=given, progress=progress
-            )
+                opened, other, runtime=target_where, source_runtime=source_where, source_network=source_network,
+                inputs=given, progress=progress,
+            )  # fmt: skip
 
 
 def _refuse_other_weights(request: SourceRequest, target: Opened) -> None:

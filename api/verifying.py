@@ -12,19 +12,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verifying:
-    """What it runs on, and where the target runs (None: where it belongs)."""
+    """What it runs on, where the target runs (None: where it belongs), and the user's own network for the source."""
 
     inputs: "InputSet"
     runtime: "Where | None" = None
+    source_network: str | None = None
 
 
-def to_verify(verify: bool, *, runtime: "str | Where | None" = None, **inputs: Any) -> Verifying | None:
+def to_verify(
+    verify: bool, *, runtime: "str | Where | None" = None, source_network: str | None = None, **inputs: Any
+) -> Verifying | None:
     """What to verify with, as :func:`verify` takes it; None where it is not wanted, and then nothing may be asked.
 
     A runtime or device that is not there is told now.
     """
     if not verify:
-        for name, value in {"runtime": runtime, **inputs}.items():
+        for name, value in {"runtime": runtime, "source_network": source_network, **inputs}.items():
             if value is not None:
                 message = f"--{name.replace('_', '-')} says how to verify, and that was not asked for"
                 raise UsageError(message, remedy="Add --verify, or leave it out.")
@@ -35,4 +38,4 @@ def to_verify(verify: bool, *, runtime: "str | Where | None" = None, **inputs: A
 
     found, given = where(runtime), chosen(**inputs)
     check_available(found)
-    return Verifying(given, found)
+    return Verifying(given, found, source_network)

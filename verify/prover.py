@@ -20,9 +20,9 @@ from .float64 import PICTURES, limit
 from .inputs import InputSet, fitted
 from .judge import Evidence, LibraryCheck, judge
 from .proof import DEFAULT_INPUTS, Proof
-from .runtimes import FileNetwork, GraphNetwork, Job, Outcome, Precision, run
-from .runtimes.where import Where
-from .sides import Side, asked_side, check_installed, library_check_side, rebuilt_side, torch_side
+from .runtimes import FileNetwork, GraphNetwork, Job, Outcome, Precision, UserNetwork, run
+from .runtimes.where import CPU, Where
+from .sides import Side, asked_side, check_installed, library_check_side, rebuilt_side, torch_side, user_side
 from .weights import Weights, compare_weights
 
 Progress = Callable[[str, int, int | None], None]
@@ -37,15 +37,19 @@ def prove(
     *,
     runtime: str | Where | None = None,
     source_runtime: str | Where | None = None,
+    source_network: str | None = None,
     inputs: InputSet = DEFAULT_INPUTS,
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
 ) -> Proof:
     """Compare a target with its source: weights, then outputs on all inputs, each runtime in a process of its own.
 
-    ``runtime`` and ``source_runtime`` ask for others than the files' own.
+    ``runtime`` and ``source_runtime`` ask for others than the files' own. ``source_network`` (``FILE.py:FACTORY``) is
+    the user's own network for the source, whose code is run.
     """
-    prover = Prover(source, runtime=source_runtime, inputs=inputs, progress=progress, timeout=timeout)
+    prover = Prover(
+        source, runtime=source_runtime, network=source_network, inputs=inputs, progress=progress, timeout=timeout
+    )
     return prover.prove(target, runtime=runtime)
 
 
@@ -57,6 +61,7 @@ class Prover:
         opened: Opened,
         *,
         runtime: str | Where | None = None,
+        network: str | None = None,
         inputs: InputSet = DEFAULT_INPUTS,
         progress: Progress | None = None,
         timeout: float = TIMEOUT,
@@ -65,7 +70,7 @@ class Prover:
         self.inputs = fitted(inputs, opened.found.architecture.side)
         self.timeout = timeout
         self._progress = progress or (lambda *_: None)
-        self._side = asked_side(opened, runtime)
+        self._side = asked_side(opened, runtime) if network is None else user_side(opened, network, runtime)
         self._asked = runtime is not None
         self._runs: dict[tuple[InputSet, int | None], dict[str, Outcome]] = {}
 
@@ -127,7 +132,7 @@ class Prover:
             runs["emulated target"] = self._emulated("emulated target", target, inputs, folder)
         return Evidence(
             runs, both.inputs, tuple(map(np.load, inputs)), networks,
-            f"{torch_side(self.opened).label}, torch on CPU, float64", limit(self.opened, target),
+            f"{self._exact().label}, torch on CPU, float64", limit(self.opened, target),
             misread_files(self.opened, target, runs), trait_cause(self.opened, target),
             self._library(target, runs, inputs, folder) if check_library else None, both.notices,
         )  # fmt: skip
@@ -146,11 +151,17 @@ class Prover:
             failure = f"{side.label} could not run the file: {error.message}"
         return library_check(target, side, failure)
 
+    def _exact(self) -> Side:
+        """What runs in float64: the user's own network where it is torch's, else what torch has for the weights."""
+        if isinstance(self._side.network, UserNetwork) and self._side.runtime == "torch":
+            return replace(self._side, device=CPU, index=0)
+        return torch_side(self.opened)
+
     def _source_runs(self, both: Common, inputs: tuple[Path, ...], folder: Path) -> dict[str, Outcome]:
         key = both.inputs, both.source_batch
         if key in self._runs:
             return self._runs[key]
-        exact = torch_side(self.opened)
+        exact = self._exact()
         runs = {
             "source": self._run("source", self._side, self._side.precision, inputs, folder, both.source_batch),
             "reference": self._run("reference", exact, "float64", inputs, folder),

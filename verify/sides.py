@@ -3,12 +3,13 @@
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ..converters.errors import UsageError
+from ..converters.errors import EnvironmentError_, UsageError
 from ..converters.opened import Opened
 from ..mappings.dialects import BUILTIN, Dialect, dialect, dialects_for, preferred_dialect
 from .errors import MissingPackageError
-from .runtimes import EXTRAS, FileNetwork, GraphNetwork, LibraryNetwork, Network, Precision, Weights
+from .runtimes import EXTRAS, FileNetwork, GraphNetwork, LibraryNetwork, Network, Precision, UserNetwork, Weights
 from .runtimes.where import CPU, Where, where
 
 # Libraries whose own networks we can build and run.
@@ -162,6 +163,38 @@ def _with_arguments(side: Side, names: Sequence[str]) -> Side:
     given = {name: values[name] for name in names}
     said = ", ".join(f"{name}={value}" for name, value in given.items())
     return replace(side, network=replace(side.network, traits=given), label=f"{side.label} ({said})")
+
+
+def user_side(opened: Opened, text: str, asked: str | Where | None = None) -> Side:
+    """The user's own network, ``FILE.py:FACTORY``, in the framework that the file's names are of, or that was asked."""
+    file, factory = split_source_network(text)
+    there = where(asked) or Where(opened.found.dialect.framework)
+    if there.runtime not in ("torch", "mindspore"):
+        raise UsageError(
+            f"--source-network is of torch or MindSpore, and --source-runtime {there} was asked for",
+            remedy="Leave one of them out.",
+        )
+    if tuple(opened.found.architecture.graph().outputs) != ("head",):
+        message = f"--source-network runs classifiers, and {opened.source.file.name} holds {opened.network.name}"
+        raise UsageError(message, remedy="Leave it out.")
+    naming = _naming(opened, there.runtime)
+    network = UserNetwork(file, factory, opened.found.architecture.classes)
+    label = f"the user's own network {text}"
+    weights = _weights(opened, naming)
+    return Side(opened, there.runtime, network, weights, label, device=there.device, index=there.index)
+
+
+def split_source_network(text: str) -> tuple[Path, str]:
+    """File and function of ``FILE.py:FACTORY``; the file must be there."""
+    path, _, factory = text.rpartition(":")
+    if not path.endswith(".py") or not factory.isidentifier():
+        raise UsageError(
+            f"--source-network {text} is not FILE.py:FACTORY",
+            remedy="Name a Python file and a function in it that makes the network, such as net.py:resnext50.",
+        )
+    if not Path(path).is_file():
+        raise EnvironmentError_(f"no file {path}", remedy="Check the path given with --source-network.")
+    return Path(path), factory
 
 
 def rebuilt_side(opened: Opened, runtime: str) -> Side:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from mshub_convert.consent import source_network_options
 from mshub_convert.options import (
     as_json,
     bn,
@@ -77,6 +78,7 @@ _TO = (
 )
 @click.option("--verify", is_flag=True, help="Run source and target and compare them before the file takes its name.")
 @runtime_option("--runtime", "With --verify: run the target there, not where it belongs: onnxruntime, torch:cuda:1, …")
+@source_network_options
 @inputs_options
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from mshub_convert.consent import source_network_options
 from mshub_convert.options import (
     as_json,
     bn,
@@ -35,6 +36,7 @@ from mshub_convert.options import (
     "mindspore[:Ascend|GPU], onnxruntime[:CUDA|CANN], mindir[:Ascend|GPU], om, reference.",
 )
 @runtime_option("--source-runtime", "The same for SOURCE.")
+@source_network_options
 @inputs_options
 @as_json
 @quiet

@@ -118,3 +118,8 @@ def test_names_that_no_cells_nest_into_are_refused(
         text_of(network, own(*changes))
     assert said in raised.value.message
     assert "mshub-convert list" in raised.value.remedy
+
+
+def test_a_family_without_a_template_is_refused() -> None:
+    with pytest.raises(UsageError, match="no MindSpore module is written for ssd_resnet50"):
+        text_of(architecture("ssd_resnet50"), "modelzoo-ssd")

@@ -12,12 +12,23 @@ from ...converters.errors import EnvironmentError_
 from ...mappings.graph import Shape
 from ..errors import RuntimeRefusedError
 from ..process import call
-from .job import FileNetwork, GraphNetwork, Job, LibraryNetwork, Network, Precision, Values, Watch, Weights
+from .job import (
+    FileNetwork,
+    GraphNetwork,
+    Job,
+    LibraryNetwork,
+    Network,
+    Precision,
+    UserNetwork,
+    Values,
+    Watch,
+    Weights,
+)
 from .weights import Loaded
 
 __all__ = [
     "EXTRAS", "RUNTIMES", "FileNetwork", "GraphNetwork", "Job", "LibraryNetwork", "Network", "Outcome", "Precision",
-    "Runtime", "Values", "Watch", "Weights", "run",
+    "Runtime", "UserNetwork", "Values", "Watch", "Weights", "run",
 ]  # fmt: skip
 
 # Runtime, a module beside this one, → the extra of ours that installs it; the reference needs none, and ais_bench,
@@ -127,6 +138,8 @@ def _absolute(job: Job) -> Job:
     network = job.network
     if isinstance(network, GraphNetwork) and network.dialect.endswith(".toml"):
         network = replace(network, dialect=str(Path(network.dialect).absolute()))
+    if isinstance(network, UserNetwork):
+        network = replace(network, file=network.file.absolute())
     return replace(
         job, network=network, weights=replace(job.weights, file=job.weights.file.absolute()),
         inputs=tuple(path.absolute() for path in job.inputs), output=job.output.absolute(),

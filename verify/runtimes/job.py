@@ -76,7 +76,25 @@ class FileNetwork:
         }  # fmt: skip
 
 
-Network = LibraryNetwork | GraphNetwork | FileNetwork
+@dataclass(frozen=True, slots=True)
+class UserNetwork:
+    """A network that a user's own function makes: ``factory`` in the Python file ``file``, whose code is run."""
+
+    file: Path
+    factory: str
+    classes: int
+
+    @property
+    def said(self) -> str:
+        """As it is named on the command line."""
+        return f"{self.file}:{self.factory}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": "user", "file": str(self.file), "factory": self.factory, "classes": self.classes}
+
+
+Network = LibraryNetwork | GraphNetwork | FileNetwork | UserNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +175,6 @@ def _network(data: Mapping[str, Any]) -> Network:
         return FileNetwork(data.get("outputs", {}), data.get("values", {}), data.get("optimization", "all"))
     if data["kind"] == "library":
         return LibraryNetwork(data["library"], data["model"], data["classes"], data.get("traits", {}))
+    if data["kind"] == "user":
+        return UserNetwork(Path(data["file"]), data["factory"], data["classes"])
     return GraphNetwork(from_dict(data["architecture"]), data["dialect"], Traits().with_values(data["traits"]))

@@ -15,8 +15,9 @@ from ...mappings.graph import Shape
 from ...mappings.names import listed
 from ..errors import LoadError, RuntimeRefusedError
 from ..networks import mindspore as networks
+from ..networks import user
 from ..networks.watching import kept
-from .job import FileNetwork, GraphNetwork, Job, LibraryNetwork, Network, Values, Watch, Weights
+from .job import FileNetwork, GraphNetwork, Job, LibraryNetwork, Network, UserNetwork, Values, Watch, Weights
 from .weights import Loaded, read_ourselves
 from .where import CPU, DEVICES
 
@@ -75,6 +76,9 @@ def build(job: Job) -> Any:
     elif isinstance(network, LibraryNetwork):
         library = _library(network.library)
         built = library.create_model(network.model, num_classes=network.classes, pretrained=False)
+    elif isinstance(network, UserNetwork):
+        # model_zoo's classifiers are set to float16, on every device.
+        built = user.build(network, nn.Cell, mindspore.Tensor).to_float(mindspore.float32)
     else:
         raise TypeError("the network of a file is opened, not built")
     return built.set_train(False)

@@ -17,12 +17,12 @@ from ...converters.tensors import DTYPES
 from ...mappings.dialects import dialect
 from ...mappings.graph import Shape
 from ..errors import LoadError, RuntimeRefusedError
-from ..networks import mmpretrain
+from ..networks import mmpretrain, user
 from ..networks import torch as networks
 from ..networks.torch_half import HalfNetwork
 from ..networks.watching import kept
 from . import torch_device
-from .job import GraphNetwork, Job, LibraryNetwork, Network, Values, Watch, Weights
+from .job import GraphNetwork, Job, LibraryNetwork, Network, UserNetwork, Values, Watch, Weights
 from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
@@ -59,6 +59,8 @@ def build(job: Job) -> torch.nn.Module:
         if job.precision == "float16":
             return HalfNetwork(graph, grounding).eval()  # on the CPU, whatever it stands for
         built = networks.build(graph, grounding)
+    elif isinstance(job.network, UserNetwork):
+        built = user.build(job.network, torch.nn.Module, torch.Tensor)
     else:
         raise TypeError("the network of a file is opened, not built")
     if job.precision == "float16":

@@ -80,7 +80,17 @@ def for_network(
     if lacking:
         near = closest(lacking[0], list(loaded.tensors))
         raise LoadError.of(f"{weights.file} (nearest to {lacking[0]}: {', '.join(near) or 'nothing'})", missing=lacking)
-    tensors = {name: _joined(name, parts, loaded.tensors, shapes) for name, parts in weights.slots.items()}
+    whole = {name: _joined(name, parts, loaded.tensors) for name, parts in weights.slots.items()}
+    wrong = [name for name, array in whole.items() if name in shapes and _long(array.shape) != _long(shapes[name])]
+    if wrong:
+        given = {*whole, *absent}
+        raise LoadError.of(
+            str(weights.file), missing=[name for name in shapes if name not in given],
+            unexpected=[name for name in whole if name not in shapes],
+            shapes=[f"{name}: {whole[name].shape} in the weights, {shapes[name]} in the network" for name in wrong],
+        )  # fmt: skip
+    # A name that the network does not know is for the strict loading to report.
+    tensors = {name: array.reshape(shapes.get(name, array.shape)) for name, array in whole.items()}
     used = {part for parts in weights.slots.values() for part in parts}
     return {**tensors, **absent}, (*(name for name in loaded.tensors if name not in used), *loaded.others)
 
@@ -91,18 +101,17 @@ def _may_be_absent(name: str, shapes: Mapping[str, Shape]) -> bool:
     return True
 
 
-def _joined(name: str, parts: tuple[str, ...], tensors: Mapping[str, Array], shapes: Mapping[str, Shape]) -> Array:
-    """Parts joined on axis 0, in the network's shape: axes of length 1 may differ (Dense or 1x1 convolution)."""
+def _long(shape: Shape) -> list[int]:
+    """A shape without its axes of length 1, in which a Dense layer and a 1x1 convolution differ."""
+    return [size for size in shape if size != 1]
+
+
+def _joined(name: str, parts: tuple[str, ...], tensors: Mapping[str, Array]) -> Array:
+    """Parts joined on axis 0."""
     found = [tensors[part] for part in parts]
     if len({(part.shape[1:], part.dtype) for part in found}) > 1:
         raise LoadError(f"the parts of {name} differ in shape or dtype: {', '.join(parts)}")
-    whole = np.concatenate(found) if len(found) > 1 else found[0]
-    # A name that the network does not know is for the strict loading to report.
-    shape = shapes.get(name, whole.shape)
-    if [size for size in whole.shape if size != 1] != [size for size in shape if size != 1]:
-        said = f"{name}: {whole.shape} in the weights, {shape} in the network"
-        raise LoadError.of(f"{', '.join(parts)} as {name}", shapes=[said])
-    return whole.reshape(shape)
+    return np.concatenate(found) if len(found) > 1 else found[0]
 
 
 def in_precision(tensors: Mapping[str, Array], precision: str) -> tuple[dict[str, Array], tuple[str, ...]]:
