@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from mshub_convert import __version__
+from mshub_convert.commands.bundle import bundle
 from mshub_convert.commands.convert import convert
 from mshub_convert.commands.inspect import inspect
 from mshub_convert.commands.list import list_
@@ -74,7 +75,7 @@ def cli() -> None:
     """
 
 
-for _command in (convert, verify, preprocessing, inspect, list_):
+for _command in (convert, verify, bundle, preprocessing, inspect, list_):
     cli.add_command(_command)
 
 

@@ -191,7 +191,7 @@ def carry_out(
         from mshub_convert.publishing import publish
 
         return publish(conversion, conversion.target.publication, request, verifying=verifying, progress=progress)
-    with write(conversion, progress, export=_export) as staged:
+    with write(conversion, progress, export=export) as staged:
         refuse = verifying is not None or conversion.options.strict
         # What only the bytes could tell goes first.
         findings = [*_non_finite(staged, refuse=refuse), *staged.findings, *conversion.plan.notices]
@@ -226,7 +226,7 @@ def _network_alone(conversion: Prepared, request: SourceRequest, *, verify: bool
     return Conversion(path, sha256(content).hexdigest(), len(content), record, notices, None, request, path)
 
 
-def _export(network: Described) -> bytes:
+def export(network: Described) -> bytes:
     """Have MindSpore export a network."""
     from mshub_convert.verify.export import export_mindir
 

@@ -15,6 +15,7 @@ from mshub_convert.tables import show as _show
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mshub_convert.bundling import Bundle
     from mshub_convert.cards import CardInspection
     from mshub_convert.conversion import Conversion
     from mshub_convert.converters.pipeline import Prepared, Progress
@@ -181,6 +182,17 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
 def _ranks(item: "Comparison") -> tuple[str, str]:
     order = item.ranking
     return (f"{order.top1}/{order.of}", f"{order.top5}/{order.of}") if order is not None else ("", "")
+
+
+def show_bundle(made: "Bundle") -> None:
+    """What a bundle holds, and how to use it."""
+    console = _console()
+    console.print(f"[bold green]✓[/] [bold]{escape(str(made.path))}[/]  manifest sha256 {made.sha256}")
+    rows = _rows()
+    for name, proof in made.proofs.items():
+        rows.add_row(escape(name), f"[{_STYLE[proof.verdict.value]}]{proof.verdict.value}[/]  {escape(proof.reason)}")
+    _show(console, rows)
+    console.print(f"There: mshub-convert verify {escape(made.path.name)} --runtime RUNTIME --sha256 {made.sha256}")
 
 
 def _short(ratio: float) -> str:

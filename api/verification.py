@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mshub_convert.bundling import is_bundle, verify_bundle
 from mshub_convert.conversion import Conversion
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.opened import Opened
@@ -37,12 +38,14 @@ def verify(
     sizes: Sequence[tuple[int, int]] | None = None,
     count: int | None = None,
     seed: int | None = None,
+    sha256: str = "",
     progress: Progress | None = None,
 ) -> Proof:
     """Run source and target on the same inputs and compare them; the proof is true when they are one function.
 
     ``source`` is a :class:`~mshub_convert.Conversion` (then nothing else is needed), or what :func:`convert` takes;
-    ``target`` a converted file. ``traits`` say those of the target where it has no record, ``source_traits`` those
+    ``target`` a converted file. The folder or .zip of a bundle is verified alone, against what it recorded; ``sha256``
+    is what its manifest must have. ``traits`` say those of the target where it has no record, ``source_traits`` those
     of the source; ``classes`` is how many of its classes the target keeps; ``bn`` is as it was for the conversion.
     ``runtime`` (``torch``, ``mindspore:Ascend:0``, ``onnxruntime:CUDA``, ``mindir``, ``om``, ``reference``) runs the
     target there instead of where it belongs, ``source_runtime`` the source. ``source_network`` (``FILE.py:FACTORY``) is
@@ -57,6 +60,8 @@ def verify(
     # A device may be missing: told before anything is downloaded or run.
     check_available(target_where)
     check_available(source_where)
+    if target is None and isinstance(source, (str, Path)) and is_bundle(Path(source)):
+        return verify_bundle(source, runtime=target_where, sha256=sha256, progress=progress)
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
     else:

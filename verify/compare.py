@@ -24,6 +24,11 @@ SANE_ERROR = 1e-4
 # A network that computes in float16 has no float32 yardstick; up to this many times the error of an emulation is a
 # pass. An emulation that is off by more than the second figure says that float16 hides too much.
 HALF_FAIL_ABOVE, HALF_SANE_ERROR = 3.0, 1e-2
+# All of it, by the names that travel with evidence.
+RULE = {
+    "pass_to": WARN_ABOVE, "warn_to": FAIL_ABOVE, "source_error_to": SANE_ERROR,
+    "emulated_to": HALF_FAIL_ABOVE, "emulated_error_to": HALF_SANE_ERROR,
+}  # fmt: skip
 
 
 class Verdict(enum.Enum):

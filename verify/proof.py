@@ -53,9 +53,10 @@ class Proof:
     def __bool__(self) -> bool:
         return self.verdict.good and bool(self.comparisons) and all(self.comparisons)
 
-    def failed(self, *, kept: Path) -> "ProofFailedError":
-        """The error for a conversion whose output did not pass and was kept under another name."""
-        return ProofFailedError(f"{self.verdict.value}: {self.reason}; the file is kept as {kept}", proof=self)
+    def failed(self, *, kept: Path | None = None) -> "ProofFailedError":
+        """The error for a conversion whose output did not pass; it may be kept under another name."""
+        where = f"the file is kept as {kept}" if kept is not None else "nothing was written"
+        return ProofFailedError(f"{self.verdict.value}: {self.reason}; {where}", proof=self)
 
     def facts(self) -> list[tuple[str, str]]:
         """What was compared, in words, for a person to read."""

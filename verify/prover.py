@@ -20,7 +20,8 @@ from .float64 import PICTURES, limit
 from .inputs import InputSet, fitted
 from .judge import Evidence, LibraryCheck, judge
 from .proof import DEFAULT_INPUTS, Proof
-from .runtimes import FileNetwork, GraphNetwork, Job, Outcome, Precision, UserNetwork, run
+from .running import first_pictures, job_of, told
+from .runtimes import Outcome, Precision, UserNetwork, run
 from .runtimes.where import CPU, Where
 from .sides import Side, asked_side, check_installed, library_check_side, rebuilt_side, torch_side, user_side
 from .weights import Weights, compare_weights
@@ -84,7 +85,7 @@ class Prover:
         check_installed((self._side.runtime, side.runtime, "torch"))
         weights = compare_weights(self.opened, target)
         reason = "" if self._asked else "no library here has it with these traits: "
-        networks = _said(self._side, f"; {reason}the source was rebuilt by us"), _said(side)
+        networks = told(self._side, f"; {reason}the source was rebuilt by us"), told(side)
         if not weights.tensors:
             return Proof(
                 Verdict.FAIL, weights.reason, weights, (), *networks, "not run", seconds=time.monotonic() - started
@@ -124,7 +125,7 @@ class Prover:
         runs = {name: _first_classes(outcome, self.opened.classes) for name, outcome in of_source.items()}
         runs["target"] = self._run("target", side, side.precision, inputs, folder, both.target_batch)
         oracle = rebuilt_side(target, "reference")
-        runs["oracle"] = self._run("oracle", oracle, "float64", _first(inputs, folder), folder)
+        runs["oracle"] = self._run("oracle", oracle, "float64", first_pictures(inputs, PICTURES, folder), folder)
         if weights.rounded or (side.half and not weights.verdict.good):
             # The target's weights are not the source's: what float64 makes of them tells what rounding costs.
             runs["target reference"] = self._run("target reference", torch_side(target), "float64", inputs, folder)
@@ -189,30 +190,11 @@ class Prover:
     ) -> Outcome:
         self._progress(f"running {name} ({side.runtime}, {precision})", 0, None)
         output = folder / name.replace(" ", "-")
-        job = Job(
-            side.runtime, side.network, side.weights, inputs, output, precision,
-            side.device, batch=batch, index=side.index,
-        )  # fmt: skip
+        job = job_of(side, precision, inputs, output, batch=batch)
         return run(job, timeout=self.timeout)
-
-
-def _first(inputs: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
-    """The first pictures of each batch, which is all that float64 needs."""
-    made = tuple(folder / f"first-{path.name}" for path in inputs)
-    for path, few in zip(inputs, made, strict=True):
-        np.save(few, np.load(path)[:PICTURES])
-    return made
 
 
 def _first_classes(outcome: Outcome, classes: int) -> Outcome:
     """A run with the logits of the first classes, where the target leaves out the others."""
     cut = ({name: a[:, :classes] if name == "head" else a for name, a in batch.items()} for batch in outcome.outputs)
     return replace(outcome, outputs=tuple(cut))
-
-
-def _said(side: Side, if_rebuilt: str = "") -> str:
-    precision = "float16" if side.half else side.precision
-    if isinstance(side.network, FileNetwork):
-        return f"{side.label} on {side.where.title}, {precision}"
-    rebuilt = if_rebuilt if isinstance(side.network, GraphNetwork) else ""
-    return f"{side.label}, {side.runtime} on {side.where.title}, {precision}{rebuilt}"

@@ -17,7 +17,7 @@ RUNNABLE = ("timm", "torchvision", "mindcv", "mmpretrain")
 # Traits that a library's networks take as arguments, so that they can have those of the weights.
 _ARGUMENTS: Mapping[str, frozenset[str]] = {"mmpretrain": frozenset(("bottleneck_stride", "norm_eps"))}
 # Runtimes that run the network of one container only, as it is.
-_ONLY_RUNS = {"mindir": "mindir", "om": "onnx"}
+ONLY_RUNS = {"mindir": "mindir", "om": "onnx"}
 # Containers that hold the network too, and what runs it.
 _HOLDS_NETWORK = {"onnx": "onnxruntime", "mindir": "mindspore"}
 # Runtimes whose networks take their parameters under the names of any framework.
@@ -63,7 +63,7 @@ def asked_side(opened: Opened, asked: str | Where | None) -> Side:
     if there is None:
         return own_side(opened)
     container = opened.checkpoint.container
-    needed = _ONLY_RUNS.get(there.runtime, container)
+    needed = ONLY_RUNS.get(there.runtime, container)
     if container != needed:
         raise UsageError(
             f"{there.runtime} runs a .{needed} itself, and {opened.source.file.name} is a .{container}",
@@ -87,7 +87,7 @@ def own_side(opened: Opened, runtime: str | None = None) -> Side:
     if library in RUNNABLE:
         naming = _names_of(library, opened)
         wanted = opened.traits.differences(naming.traits).keys()
-        here = runtime in (None, naming.framework) and _installed(library)
+        here = runtime in (None, naming.framework) and installed(library)
         if here and naming.builds(found.architecture) and wanted <= _ARGUMENTS.get(library, frozenset()):
             return _with_arguments(library_side(opened, library), sorted(wanted))
     return rebuilt_side(opened, runtime or found.dialect.framework)
@@ -131,7 +131,7 @@ def _fixed(shape: object) -> tuple[int | None, tuple[int, int] | None]:
 def check_installed(runtimes: Iterable[str]) -> None:
     """Raise MissingPackageError for a runtime whose package is not installed."""
     for runtime in runtimes:
-        if EXTRAS[runtime] and not _installed(runtime):
+        if EXTRAS[runtime] and not installed(runtime):
             raise MissingPackageError(
                 f"{TITLES[runtime]} is not installed, and the verification runs it",
                 remedy=f"pip install 'mshub-convert[{EXTRAS[runtime]}]'",
@@ -231,12 +231,13 @@ def library_check_side(opened: Opened) -> Side | None:
     library = found.dialect.library
     if opened.checkpoint.container in _HOLDS_NETWORK:
         return None
-    if library not in RUNNABLE or not _installed(library) or not found.dialect.builds(found.architecture):
+    if library not in RUNNABLE or not installed(library) or not found.dialect.builds(found.architecture):
         return None
     return library_side(opened, library) if found.dialect.traits != opened.traits else None
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
+    """Whether a package, or a runtime of its name, can be imported."""
     return importlib.util.find_spec(package) is not None
 
 

@@ -22,7 +22,7 @@ from mshub_convert.options import (
 
 @click.command(short_help="Prove that a converted file is its source.")
 @click.argument("source")
-@click.argument("target")
+@click.argument("target", required=False)
 @weights
 @init
 @select
@@ -37,12 +37,13 @@ from mshub_convert.options import (
 )
 @runtime_option("--source-runtime", "The same for SOURCE.")
 @source_network_options
+@click.option("--sha256", default="", metavar="DIGEST", help="What the manifest of a bundle must have.")
 @inputs_options
 @as_json
 @quiet
 def verify(
     source: str,
-    target: str,
+    target: str | None,
     *,
     trait: dict[str, str],
     source_trait: dict[str, str],
@@ -55,6 +56,8 @@ def verify(
     SOURCE runs in its own library (timm, torchvision) where it has one, TARGET in its framework, an .onnx file in
     ONNX Runtime, a .mindir in MindSpore, each in a process of its own; both are compared with a float64 run of the
     source. Exit code 0 is a pass or a warning, 4 is not.
+
+    The folder or .zip of a bundle (`mshub-convert bundle`) is verified alone, in a runtime that is installed here.
     """
     from mshub_convert import terminal, verification
 

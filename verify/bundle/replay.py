@@ -1,0 +1,137 @@
+"""Verify a bundle again, on a machine that has NumPy and one runtime: no source, no torch, nothing is downloaded."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from ...converters.errors import UsageError
+from ...converters.opened import Opened, open_source
+from ...converters.sources import Origin, Source
+from ...mappings.architectures import from_dict
+from ...mappings.names import collapse, counted, listed
+from ...mappings.traits import Traits
+from ..common import common
+from ..compare import RULE, Verdict
+from ..errors import LoadError, VerificationError
+from ..float64 import PICTURES
+from ..inputs import InputSet
+from ..judge import Evidence, judge
+from ..proof import Proof
+from ..running import first_pictures, job_of, told
+from ..runtimes import Outcome, run
+from ..runtimes.weights import sha256
+from ..runtimes.where import Where
+from ..sides import ONLY_RUNS, Side, asked_side, installed, rebuilt_side
+from ..weights import Weights, misread
+from .manifest import Manifest, Target, read
+from .recorded import Recorded, recorded_run
+
+Progress = Callable[[str, int, int | None], None]
+
+TIMEOUT = 900.0
+
+
+def replay(
+    folder: Path, *, runtime: Where | None = None, progress: Progress | None = None, timeout: float = TIMEOUT
+) -> Proof:
+    """Run the file of a bundle that a runtime takes, and compare it with what the source was recorded to give.
+
+    Without ``runtime`` the first file runs whose runtime is installed. Raises TamperedError or MalformedFileError for
+    a bundle that is not what was made, UsageError where it has nothing for the runtime.
+    """
+    started = time.monotonic()
+    progress = progress or (lambda *_: None)
+    progress(f"checking {folder.name}", 0, None)
+    manifest = read(folder)
+    target = _chosen(manifest, runtime)
+    file = folder / target.file
+    opened = open_source(Source(target.file, file, file.stem, Origin("file")), dialect=target.dialect)
+    with closing(opened):
+        weights = _weights(opened, target, manifest)
+        side = asked_side(opened, runtime)
+        recorded = str(manifest.source["network"])
+        networks = f"{recorded} (recorded)", told(side)
+        reference = f"{manifest.source['reference']} (recorded)"
+        inputs = Recorded.of(folder, manifest)
+        if not weights.verdict.good:
+            return Proof(
+                weights.verdict, weights.reason, weights, (), *networks, "not run", inputs,
+                seconds=time.monotonic() - started,
+            )  # fmt: skip
+        try:
+            both = common(inputs, side, side)
+            with tempfile.TemporaryDirectory(prefix="mshub-bundle-") as scratch:
+                runs = _runs(opened, side, both.inputs, both.target_batch, Path(scratch), progress, timeout)
+                pictures = tuple(map(np.load, both.inputs.save(Path(scratch))))
+        except VerificationError as error:
+            verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
+            first, *rest = error.message.splitlines()
+            return Proof(
+                verdict, first, weights, (), *networks, "not run", inputs, notices=tuple(rest),
+                seconds=time.monotonic() - started,
+            )  # fmt: skip
+        for name in ("source", "reference"):
+            runs[name] = recorded_run(folder, manifest, name, both.inputs.labels)
+        others = misread(opened, runs["target"].hashes)
+        loader = runs["target"].loader
+        wrong = (f"{loader} reads other bytes than we do for {listed(collapse(others)[:6])}",) if others else ()
+        evidence = Evidence(
+            runs, both.inputs, pictures, networks, reference, (target.allowed, target.why), wrong,
+            notices=(*both.notices, *_other_rule(manifest)),
+        )  # fmt: skip
+        return judge(weights, evidence, seconds=time.monotonic() - started)
+
+
+def _chosen(manifest: Manifest, runtime: Where | None) -> Target:
+    """The file that a runtime takes; the reference takes any."""
+    if runtime is None:
+        able = [target for target in manifest.targets if installed(target.runtime)]
+        if able:
+            return able[0]
+        held = listed([f"{target.file} (for {target.runtime})" for target in manifest.targets])
+        raise UsageError(f"nothing installed here runs {held}", remedy="Install one of these runtimes.")
+    for target in manifest.targets:
+        wanted = target.container if runtime.runtime in ONLY_RUNS else target.runtime
+        if runtime.runtime == "reference" or wanted == ONLY_RUNS.get(runtime.runtime, runtime.engine):
+            return target
+    held = listed([f"{target.file} for {target.runtime}" for target in manifest.targets])
+    raise UsageError(f"the bundle has nothing for {runtime}, only {held}", remedy="Make it again with another --to.")
+
+
+def _weights(opened: Opened, target: Target, manifest: Manifest) -> Weights:
+    """Whether the file is the network of the bundle, and each tensor the one that was proven there."""
+    network, traits = from_dict(manifest.architecture), Traits().with_values(manifest.traits)
+    if (opened.found.architecture, opened.traits) != (network, traits):
+        return Weights(Verdict.FAIL, f"{target.file} is not the {network.name} with the traits of the manifest", 0)
+    held = {name: sha256(np.asarray(opened.tensors[full].read())) for name, full in opened.found.names.items()}
+    differing = tuple(name for name in {**target.tensors, **held} if target.tensors.get(name) != held.get(name))
+    if differing or not held:
+        reason = f"{counted(len(differing), 'tensor')} of {target.file} are not those that the manifest has a sha256 of"
+        return Weights(Verdict.FAIL, reason, len(held), differing)
+    reason = f"{counted(len(held), 'tensor')}, each with the sha256 it had where the bundle was made"
+    return Weights(Verdict.PASS, reason, len(held), sha256=held)
+
+
+def _runs(
+    opened: Opened, side: Side, inputs: InputSet, batch: int | None, scratch: Path, progress: Progress, timeout: float
+) -> dict[str, Outcome]:
+    """The target where it was asked for, and in float64 in NumPy."""
+    files = inputs.save(scratch)
+    few = first_pictures(files, PICTURES, scratch)
+    target = job_of(side, side.precision, files, scratch / "target", batch=batch)
+    oracle = job_of(rebuilt_side(opened, "reference"), "float64", few, scratch / "oracle")
+    runs = {}
+    for name, job in (("target", target), ("oracle", oracle)):
+        progress(f"running {name} ({job.runtime}, {job.precision})", 0, None)
+        runs[name] = run(job, timeout=timeout)
+    return runs
+
+
+def _other_rule(manifest: Manifest) -> tuple[str, ...]:
+    """Limits that are not those of this version."""
+    others = [f"{name} {value:g}" for name, value in manifest.rule.items() if RULE.get(name) != value]
+    return (f"the bundle was made under another rule than this version's: {listed(others)}",) if others else ()
