@@ -176,6 +176,8 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
         _show(console, table)
     if proof.diagnosis is not None:
         _print_findings(console, "why", list(proof.diagnosis.lines), "bold red")
+    if proof.detection is not None:
+        _print_findings(console, "self-test", list(proof.detection.lines), "cyan")
     _print_findings(console, "note", list(proof.notices), "yellow")
 
 

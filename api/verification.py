@@ -12,9 +12,10 @@ from mshub_convert.converters.pipeline import Progress
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.inputs import InputSet, chosen
 from mshub_convert.verify.proof import Proof
-from mshub_convert.verify.prover import prove
+from mshub_convert.verify.prover import measured, prove
 from mshub_convert.verify.runtimes.available import check_available
 from mshub_convert.verify.runtimes.where import Where, where
+from mshub_convert.verify.selftest.detection import check_count
 
 __all__ = ["Proof", "verify"]
 
@@ -39,6 +40,7 @@ def verify(
     count: int | None = None,
     seed: int | None = None,
     sha256: str = "",
+    self_test: int | None = None,
     progress: Progress | None = None,
 ) -> Proof:
     """Run source and target on the same inputs and compare them; the proof is true when they are one function.
@@ -54,13 +56,19 @@ def verify(
 
     Pictures are drawn (``seed``), or taken from the folder ``images``, ``count`` (8) of each of ``sizes``, (height,
     width); or ``inputs`` is a .npz file of float32 arrays (N, 3, height, width), run as they are.
+
+    ``self_test`` mutates a target that passes so many times and measures what the outputs alone would have caught.
     """
+    if self_test is not None:
+        check_count(self_test)
     target_where, source_where = where(runtime), where(source_runtime)
     given = chosen(images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
     # A device may be missing: told before anything is downloaded or run.
     check_available(target_where)
     check_available(source_where)
     if target is None and isinstance(source, (str, Path)) and is_bundle(Path(source)):
+        if self_test is not None:
+            raise UsageError("--self-test mutates a file; a bundle is verified as it is", remedy="Leave it out.")
         return verify_bundle(source, runtime=target_where, sha256=sha256, progress=progress)
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
@@ -71,10 +79,11 @@ def verify(
     with SourceRequest(str(target), traits=traits or {}).open(progress) as other:
         _refuse_other_weights(request, other)
         with request.open(progress) as opened:
-            return prove(
+            proof = prove(
                 opened, other, runtime=target_where, source_runtime=source_where, source_network=source_network,
                 inputs=given, progress=progress,
             )  # fmt: skip
+            return proof if self_test is None else measured(proof, other, self_test, progress)
 
 
 def _refuse_other_weights(request: SourceRequest, target: Opened) -> None:

@@ -11,6 +11,7 @@ from .errors import VerificationError
 from .exhibits import Exhibits
 from .float64 import Float64
 from .inputs import Inputs, InputSet
+from .selftest.detection import Detection
 from .weights import Weights
 
 DEFAULT_INPUTS = Inputs()
@@ -29,8 +30,8 @@ class Proof:
     """A verification: the verdict, and the evidence for it. True when the target may be used.
 
     The verdict is the worst of three: ``weights``, ``float64``, and the ``comparisons`` of the runtimes' outputs.
-    ``exhibits`` are the arrays behind them, ``diagnosis`` says of a failure where it comes from. What did not come to
-    be judged is None.
+    ``exhibits`` are the arrays behind them, ``diagnosis`` says of a failure where it comes from,
+    ``detection`` what mistakes would have been caught, if that was asked. What did not come to be judged is None.
     """
 
     verdict: Verdict
@@ -44,6 +45,7 @@ class Proof:
     float64: Float64 | None = None
     exhibits: Exhibits | None = field(default=None, repr=False)
     diagnosis: Diagnosis | None = None
+    detection: Detection | None = None
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rounding: float = 0.0
     library_difference: float | None = None
@@ -94,6 +96,7 @@ class Proof:
             "rounding": self.rounding, "library_difference": self.library_difference,
             "runs": {name: dict(item) for name, item in self.runs.items()},
             "diagnosis": self.diagnosis.as_dict() if self.diagnosis else None,
+            "detection": self.detection.as_dict() if self.detection else None,
             "notices": list(self.notices), "seconds": round(self.seconds, 1),
         }  # fmt: skip
 

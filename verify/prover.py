@@ -23,6 +23,7 @@ from .proof import DEFAULT_INPUTS, Proof
 from .running import first_pictures, job_of, told
 from .runtimes import Outcome, Precision, UserNetwork, run
 from .runtimes.where import CPU, Where
+from .selftest.detection import self_test
 from .sides import Side, asked_side, check_installed, library_check_side, rebuilt_side, torch_side, user_side
 from .weights import Weights, compare_weights
 
@@ -52,6 +53,20 @@ def prove(
         source, runtime=source_runtime, network=source_network, inputs=inputs, progress=progress, timeout=timeout
     )
     return prover.prove(target, runtime=runtime)
+
+
+def measured(proof: Proof, target: Opened, count: int, progress: Progress | None, timeout: float = TIMEOUT) -> Proof:
+    """A proof with what the outputs would have caught of ``count`` mistakes in the target.
+
+    ``timeout`` is for the network as it is, and again for every 16 mistakes.
+    """
+    if not proof.verdict.good:
+        said = "what mistakes would be caught was not measured: that is for a target that passes"
+        return replace(proof, notices=(*proof.notices, said))
+    found = self_test(
+        target, proof.inputs, count=count, timeout=timeout * (1 + count / 16), progress=progress or (lambda *_: None)
+    )
+    return replace(proof, detection=found)
 
 
 class Prover:

@@ -38,11 +38,11 @@ def execute(job: Job) -> dict[str, Any]:
         read = _read(loaded)
         del loaded
     else:
-        network, read = _built(runtime, job)
+        network, read = built(runtime, job)
     loaded_at = time.perf_counter()
     outputs, watched, finite = [], [], True
     for index, path in enumerate(job.inputs):
-        given, seen = _forward(runtime, network, _pictures(path), job)
+        given, seen = _forward(runtime, network, pictures(path), job)
         finite = finite and all(bool(np.isfinite(value).all()) for value in (*given.values(), *seen.values()))
         outputs.append(_saved(job, f"output_{index}", given))
         watched.append(_saved(job, f"watched_{index}", seen))
@@ -63,7 +63,7 @@ def ready_runtime(name: str, device: str, index: int) -> tuple[Runtime, Mapping[
     return runtime, runtime.set_up(device, index)
 
 
-def _built(runtime: Runtime, job: Job) -> tuple[Any, dict[str, Any]]:
+def built(runtime: Runtime, job: Job) -> tuple[Any, dict[str, Any]]:
     """A network with the weights of the file loaded into it, and how those were read."""
     network = runtime.build(job)
     loaded = runtime.read(job.weights, job.output)
@@ -100,7 +100,8 @@ def _forward(runtime: Runtime, network: Any, pictures: Any, job: Job) -> tuple[d
     return outputs, watched
 
 
-def _pictures(path: Path) -> Any:
+def pictures(path: Path) -> Any:
+    """A batch of pictures, float32 (N, 3, H, W)."""
     array = np.load(path, allow_pickle=False)
     if array.dtype != np.float32 or array.ndim != 4 or array.shape[1] != 3:
         raise RuntimeRefusedError(f"{path} holds {array.dtype} of shape {array.shape}, not float32 of (N, 3, H, W)")

@@ -39,6 +39,10 @@ from mshub_convert.options import (
 @source_network_options
 @click.option("--sha256", default="", metavar="DIGEST", help="What the manifest of a bundle must have.")
 @inputs_options
+@click.option(
+    "--self-test", type=int, metavar="N",
+    help="Also mutate TARGET N times (64, say) and tell what these pictures would have caught.",
+)  # fmt: skip
 @as_json
 @quiet
 def verify(

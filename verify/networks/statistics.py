@@ -27,3 +27,16 @@ def norm_statistics(network: Network, pictures: npt.NDArray[Any]) -> Mapping[str
                 wide = value.double()
                 found[befores[name]] = (wide.mean((0, 2, 3)).numpy(), wide.var((0, 2, 3), correction=0).numpy())
     return found
+
+
+def settle(network: Network, pictures: npt.NDArray[Any]) -> None:
+    """Give every BatchNorm the statistics of what reaches it, the ones before it settled, as training leaves them."""
+    torch.set_num_threads(_THREADS)
+    afters = {node.inputs[0]: node.name for node in network.nodes if node.op == "BatchNormalization"}
+    with torch.inference_mode():
+        for name, value in network.values(torch.from_numpy(pictures)):
+            if name in afters:
+                (layer,) = network.layers(afters[name])
+                wide = value.double()
+                layer.running_mean.copy_(wide.mean((0, 2, 3)))
+                layer.running_var.copy_(wide.var((0, 2, 3), correction=0))

@@ -59,20 +59,24 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         values = self._run(x, set(self.tap_values.values()))
         return {tap: values[value] for tap, value in self.tap_values.items()}
 
-    def values(self, x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-        """The output of every node, in the graph's order."""
-        known = {self._input: x}
+    def values(self, x: torch.Tensor, *, start: str | None = None) -> Iterator[tuple[str, torch.Tensor]]:
+        """The output of every node, in the graph's order; from ``start`` on, if ``x`` is that value already."""
+        known = {start or self._input: x}
         last_use = {name: node.name for node in self.nodes for name in node.inputs}
-        for node in self.nodes:
+        done = 0 if start is None else 1 + [node.output for node in self.nodes].index(start)
+        for node in self.nodes[done:]:
             inputs = [known[name] for name in node.inputs if name in known]
             # Looked up anew, so that a layer replaced by the user (a new head, say) is the one that runs.
-            layers = [self.get_submodule(path) for path in self._paths.get(node.name, ())]
-            result = _OPERATORS[node.op](node, layers, *inputs)
+            result = _OPERATORS[node.op](node, self.layers(node.name), *inputs)
             known[node.output] = result
             for name in node.inputs:
                 if last_use[name] == node.name:
                     known.pop(name, None)
             yield node.output, result
+
+    def layers(self, node: str) -> list[Any]:
+        """The layers that a node computes with, one a group where the dialect splits them."""
+        return [self.get_submodule(path) for path in self._paths.get(node, ())]
 
     def _run(self, x: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:
         return {name: value for name, value in self.values(x) if name in wanted}
