@@ -27,6 +27,7 @@ from mshub_convert.converters.record import Record
 from mshub_convert.converters.sources import Origin, Source
 from mshub_convert.converters.target import Form, output_path, parse_target
 from mshub_convert.mappings.names import counted
+from mshub_convert.reporting import Report
 from mshub_convert.request import SourceRequest
 from mshub_convert.verifying import Verifying, to_verify
 
@@ -94,6 +95,7 @@ def convert(
     sizes: Sequence[tuple[int, int]] | None = None,
     count: int | None = None,
     seed: int | None = None,
+    report: str | Path | Report | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert a model, a file, a live module or a state dict to a file.
@@ -104,11 +106,11 @@ def convert(
     convolutions, lossy); for ONNX and MINDIR ``input_shape`` fixes (N, 3, H, W). An ONNX model of a detector gives what
     ``heads`` says: ``raw`` (loc and scores, the default), ``boxes`` (decoded) or ``nms`` (suppressed). ``check``
     hashes, reads back and compares bit for bit. ``verify`` also runs source and target, in ``runtime`` and
-    ``source_network``, on ``images``, ``inputs``, ``sizes``, ``count`` and ``seed``, as :func:`verify` takes them; a
-    failure leaves ``<name>.failed``. With ``to="modelhub"`` ``out`` is the folder of a repository, and ``model_url``
-    where its weight file will be downloaded from. For a .ckpt ``emit_network`` is a .py file for a MindSpore module
-    that builds its network; where the output would be the source itself, that is all that is written. Other arguments
-    as in :class:`SourceRequest`.
+    ``source_network``, on ``images``, ``inputs``, ``sizes``, ``count`` and ``seed``, with a ``report``, as
+    :func:`verify` takes them; a failure leaves ``<name>.failed``. With ``to="modelhub"`` ``out`` is the folder of a
+    repository, and ``model_url`` where its weight file will be downloaded from. For a .ckpt ``emit_network`` is a .py
+    file for a MindSpore module that builds its network; where the output would be the source itself, that is all that
+    is written. Other arguments as in :class:`SourceRequest`.
 
     Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
     """
@@ -116,7 +118,7 @@ def convert(
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
     form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network), heads)
     how = to_verify(
-        verify, runtime=runtime, source_network=source_network,
+        verify, runtime=runtime, source_network=source_network, report=report,
         images=images, inputs=inputs, sizes=sizes, count=count, seed=seed,
     )  # fmt: skip
     with prepared(request, to=to, out=out, form=form, options=options, progress=progress) as conversion:
@@ -251,7 +253,8 @@ def _proof(conversion: Prepared, staged: Staged, how: Verifying, progress: Progr
     source = Source(conversion.destination.name, staged.file, staged.file.stem, Origin("file"))
     written = open_source(source, dialect=conversion.target.dialect.reference)
     with closing(written):
-        return prove(
+        proof = prove(
             conversion.opened, written, runtime=how.runtime, source_network=how.source_network, inputs=how.inputs,
-            progress=progress,
+            layers=how.report is not None, progress=progress,
         )  # fmt: skip
+    return how.report.write(proof) if how.report is not None else proof

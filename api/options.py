@@ -1,7 +1,10 @@
 """Options that several commands have, and how their texts are read."""
 
 import json
+import shlex
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -87,6 +90,22 @@ def inputs_options(command: Any) -> Any:
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def _report(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    if value is None:
+        return None
+    from mshub_convert.reporting import Report
+
+    return Report(Path(value), shlex.join(["mshub-convert", *sys.argv[1:]]))
+
+
+report = click.option(
+    "--report",
+    metavar="FILE.html",
+    callback=_report,
+    help="Write what was verified, on what and how near it came, as one page with figures; replaces an earlier one.",
+)
 
 
 def print_json(value: object) -> None:

@@ -36,6 +36,8 @@ def publish(
     refuse_taken_name(conversion)
     target = conversion.target
     destination, weights = publication_parts(conversion)
+    if verifying is not None and verifying.report is not None:
+        verifying.report.refuse_inside(destination)
     with PublicationFolder(destination) as folder:
         inner = replace(conversion, target=replace(target, publication=None), destination=folder.path / weights)
         try:

@@ -158,9 +158,15 @@ def plan_as_dict(prepared: "Prepared") -> dict[str, Any]:
 
 def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
     """A verification as a table and a verdict."""
+    from mshub_convert.verify.verdicts import SIGNS, parts
+
     console = _console(to_stderr=to_stderr)
     console.print(f"[{_STYLE[proof.verdict.value]}]{proof.verdict.value.upper()}[/]  {escape(proof.reason)}")
     rows = _rows()
+    for part in parts(proof):
+        if part.verdict is not None:
+            said = "as above" if part.said == proof.reason else part.said
+            rows.add_row(part.name.lower(), f"[{_STYLE[part.verdict.value]}]{SIGNS[part.verdict]}[/] {escape(said)}")
     for label, text in proof.facts():
         rows.add_row(label, escape(text))
     _show(console, rows)
@@ -174,7 +180,7 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
                 f"{item.max_abs:.1e} of {item.largest:.3g}", *_ranks(item),
             )  # fmt: skip
         _show(console, table)
-    if proof.diagnosis is not None:
+    if proof.diagnosis is not None and not proof:
         _print_findings(console, "why", list(proof.diagnosis.lines), "bold red")
     if proof.detection is not None:
         _print_findings(console, "self-test", list(proof.detection.lines), "cyan")

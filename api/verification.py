@@ -9,6 +9,7 @@ from mshub_convert.conversion import Conversion
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Progress
+from mshub_convert.reporting import Report
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.inputs import InputSet, chosen
 from mshub_convert.verify.proof import Proof
@@ -41,6 +42,7 @@ def verify(
     seed: int | None = None,
     sha256: str = "",
     self_test: int | None = None,
+    report: str | Path | Report | None = None,
     progress: Progress | None = None,
 ) -> Proof:
     """Run source and target on the same inputs and compare them; the proof is true when they are one function.
@@ -58,9 +60,11 @@ def verify(
     width); or ``inputs`` is a .npz file of float32 arrays (N, 3, height, width), run as they are.
 
     ``self_test`` mutates a target that passes so many times and measures what the outputs alone would have caught.
+    ``report`` is a .html file for a page that shows all of it; an earlier one is replaced.
     """
     if self_test is not None:
         check_count(self_test)
+    page = Report.asked(report)
     target_where, source_where = where(runtime), where(source_runtime)
     given = chosen(images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
     # A device may be missing: told before anything is downloaded or run.
@@ -69,7 +73,7 @@ def verify(
     if target is None and isinstance(source, (str, Path)) and is_bundle(Path(source)):
         if self_test is not None:
             raise UsageError("--self-test mutates a file; a bundle is verified as it is", remedy="Leave it out.")
-        return verify_bundle(source, runtime=target_where, sha256=sha256, progress=progress)
+        return _reported(verify_bundle(source, runtime=target_where, sha256=sha256, progress=progress), page)
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
     else:
@@ -81,9 +85,15 @@ def verify(
         with request.open(progress) as opened:
             proof = prove(
                 opened, other, runtime=target_where, source_runtime=source_where, source_network=source_network,
-                inputs=given, progress=progress,
+                inputs=given, layers=page is not None, progress=progress,
             )  # fmt: skip
-            return proof if self_test is None else measured(proof, other, self_test, progress)
+            if self_test is not None:
+                proof = measured(proof, other, self_test, progress)
+    return _reported(proof, page)
+
+
+def _reported(proof: Proof, page: Report | None) -> Proof:
+    return page.write(proof) if page is not None else proof
 
 
 def _refuse_other_weights(request: SourceRequest, target: Opened) -> None:

@@ -79,6 +79,17 @@ class Comparison:
         return self.verdict.good and self.inputs > 0
 
 
+def deciding(comparisons: Sequence[Comparison], verdict: Verdict) -> Comparison | None:
+    """The worst of those with this verdict, by its ratio; one whose ratio cannot be told is worse than others."""
+    found = (item for item in comparisons if item.verdict is verdict)
+    return max(found, key=lambda item: item.ratio if item.ratio == item.ratio else float("inf"), default=None)
+
+
+def as_json(value: float) -> float | None:
+    """A number for JSON, which has none for NaN and infinity."""
+    return value if np.isfinite(value) else None
+
+
 def relative_l2(output: Output, reference: Output) -> npt.NDArray[np.float64]:
     """Relative L2 distance of each row to the reference's, shape (N,), whatever the shape of a row."""
     rows, exact = (array.reshape(len(array), -1).astype(np.float64) for array in (output, reference))

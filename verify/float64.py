@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..converters.opened import Opened
-from .compare import Verdict, relative_l2
+from .compare import Verdict, as_json, relative_l2
 from .runtimes import Values
 
 # Relative L2 of an output, worst picture. A graph keeps epsilon as float32; folding rounds every kernel once more.
@@ -32,7 +32,7 @@ class Float64:
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
-            "verdict": self.verdict.value, "reason": self.reason, "error": self.error, "limit": self.limit,
+            "verdict": self.verdict.value, "reason": self.reason, "error": as_json(self.error), "limit": self.limit,
             "pictures": self.pictures,
         }  # fmt: skip
 

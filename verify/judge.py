@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from .compare import SANE_ERROR, Comparison, Output, Verdict, compare, relative_l2, worst
+from .compare import SANE_ERROR, Comparison, Output, Verdict, compare, deciding, relative_l2, worst
 from .exhibits import Exhibits
 from .float64 import Float64, compare_float64
 from .inputs import InputSet
@@ -131,8 +131,8 @@ def _reason(verdict: Verdict, weights: Weights, float64: Float64, comparisons: S
     for earlier in (weights, float64):
         if earlier.verdict is verdict and not verdict.good:
             return earlier.reason
-    deciding = max((item for item in comparisons if item.verdict is verdict), key=_excess, default=None)
-    return deciding.reason if deciding is not None else weights.reason
+    found = deciding(comparisons, verdict)
+    return found.reason if found is not None else weights.reason
 
 
 def _source_itself(label: str, yardstick: Output, runs: Mapping[str, Output]) -> Comparison:
@@ -149,11 +149,6 @@ def _emulated(name: str, runs: Mapping[str, Output], exact: Output) -> float | N
     """What float16 costs a side that computes in it: its emulation's error; ``exact`` is float64 on its weights."""
     emulated = runs.get(f"emulated {name}")
     return None if emulated is None else float(relative_l2(emulated, exact).max())
-
-
-def _excess(comparison: Comparison) -> float:
-    """By how much the target is worse than the source there; what cannot be told goes first."""
-    return comparison.ratio if comparison.ratio == comparison.ratio else float("inf")
 
 
 def _run_facts(outcome: Outcome) -> dict[str, Any]:

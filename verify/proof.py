@@ -5,16 +5,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .compare import Comparison, Verdict
+from .compare import Comparison, Verdict, as_json
 from .diagnosis.result import Diagnosis
 from .errors import VerificationError
 from .exhibits import Exhibits
 from .float64 import Float64
 from .inputs import Inputs, InputSet
 from .selftest.detection import Detection
+from .subject import Subject
 from .weights import Weights
 
 DEFAULT_INPUTS = Inputs()
+# Of the JSON; docs/proof.md tells its fields.
+SCHEMA = 1
 
 
 class ProofFailedError(VerificationError):
@@ -30,8 +33,9 @@ class Proof:
     """A verification: the verdict, and the evidence for it. True when the target may be used.
 
     The verdict is the worst of three: ``weights``, ``float64``, and the ``comparisons`` of the runtimes' outputs.
-    ``exhibits`` are the arrays behind them, ``diagnosis`` says of a failure where it comes from,
-    ``detection`` what mistakes would have been caught, if that was asked. What did not come to be judged is None.
+    ``exhibits`` are the arrays behind them, ``source`` and ``target`` the two files; ``diagnosis`` says what is wrong
+    layer by layer, of a failure or where it was asked for, ``detection`` what mistakes would have been caught, if that
+    was asked; ``report`` is the page that was written of it. What did not come to be judged is None.
     """
 
     verdict: Verdict
@@ -46,6 +50,9 @@ class Proof:
     exhibits: Exhibits | None = field(default=None, repr=False)
     diagnosis: Diagnosis | None = None
     detection: Detection | None = None
+    source: Subject | None = None
+    target: Subject | None = None
+    report: Path | None = None
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rounding: float = 0.0
     library_difference: float | None = None
@@ -60,11 +67,19 @@ class Proof:
         where = f"the file is kept as {kept}" if kept is not None else "nothing was written"
         return ProofFailedError(f"{self.verdict.value}: {self.reason}; {where}", proof=self)
 
+    def write_report(self, path: str | Path, *, command: str = "") -> Path:
+        """Write it as one HTML file that needs no network, and return its path; an earlier one is replaced.
+
+        ``command`` is the command line that made the proof. Raises MissingPackageError without matplotlib, UsageError
+        for a path that does not end in .html, EnvironmentError_ where it cannot be written.
+        """
+        from .report import write_report
+
+        return write_report(self, Path(path), command=command)
+
     def facts(self) -> list[tuple[str, str]]:
-        """What was compared, in words, for a person to read."""
-        rows = [("weights", self.weights.reason)]
-        if self.float64 is not None:
-            rows.append(("float64", self.float64.reason))
+        """What was compared with what, in words, for a person to read."""
+        rows: list[tuple[str, str]] = []
         if self.comparisons:
             rows.append(("source", self.source_network))
             rows.append(("target", self.target_network))
@@ -83,12 +98,16 @@ class Proof:
                 )
             )
         rows.append(("took", f"{self.seconds:.0f} s"))
+        if self.report is not None:
+            rows.append(("report", str(self.report)))
         return rows
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "verdict": self.verdict.value, "reason": self.reason,
+            "schema": SCHEMA, "verdict": self.verdict.value, "reason": self.reason,
+            "source": self.source.as_dict() if self.source else None,
+            "target": self.target.as_dict() if self.target else None,
             "weights": self.weights.as_dict(), "float64": self.float64.as_dict() if self.float64 else None,
             "forward": [_comparison(item) for item in self.comparisons],
             "source_network": self.source_network, "target_network": self.target_network, "reference": self.reference,
@@ -98,13 +117,16 @@ class Proof:
             "diagnosis": self.diagnosis.as_dict() if self.diagnosis else None,
             "detection": self.detection.as_dict() if self.detection else None,
             "notices": list(self.notices), "seconds": round(self.seconds, 1),
+            "report": str(self.report) if self.report else None,
         }  # fmt: skip
 
 
 def _comparison(item: Comparison) -> dict[str, Any]:
+    emulated = item.emulated_error
     return {
-        "inputs": item.label, "verdict": item.verdict.value, "reason": item.reason, "source_error": item.source_error,
-        "target_error": item.target_error, "emulated_error": item.emulated_error, "ratio": item.ratio,
-        "max_abs": item.max_abs, "largest": item.largest, "pictures": item.inputs,
+        "inputs": item.label, "verdict": item.verdict.value, "reason": item.reason,
+        "source_error": as_json(item.source_error), "target_error": as_json(item.target_error),
+        "emulated_error": None if emulated is None else as_json(emulated), "ratio": as_json(item.ratio),
+        "max_abs": as_json(item.max_abs), "largest": as_json(item.largest), "pictures": item.inputs,
         **({"top1": order.top1, "top5": order.top5, "ties": order.ties} if (order := item.ranking) else {}),
     }  # fmt: skip

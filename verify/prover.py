@@ -25,6 +25,7 @@ from .runtimes import Outcome, Precision, UserNetwork, run
 from .runtimes.where import CPU, Where
 from .selftest.detection import self_test
 from .sides import Side, asked_side, check_installed, library_check_side, rebuilt_side, torch_side, user_side
+from .subject import Subject, subject
 from .weights import Weights, compare_weights
 
 Progress = Callable[[str, int, int | None], None]
@@ -41,18 +42,20 @@ def prove(
     source_runtime: str | Where | None = None,
     source_network: str | None = None,
     inputs: InputSet = DEFAULT_INPUTS,
+    layers: bool = False,
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
 ) -> Proof:
     """Compare a target with its source: weights, then outputs on all inputs, each runtime in a process of its own.
 
     ``runtime`` and ``source_runtime`` ask for others than the files' own. ``source_network`` (``FILE.py:FACTORY``) is
-    the user's own network for the source, whose code is run.
+    the user's own network for the source, whose code is run. ``layers`` asks for a look into every layer even where
+    nothing failed.
     """
     prover = Prover(
         source, runtime=source_runtime, network=source_network, inputs=inputs, progress=progress, timeout=timeout
     )
-    return prover.prove(target, runtime=runtime)
+    return prover.prove(target, runtime=runtime, layers=layers)
 
 
 def measured(proof: Proof, target: Opened, count: int, progress: Progress | None, timeout: float = TIMEOUT) -> Proof:
@@ -89,15 +92,29 @@ class Prover:
         self._side = asked_side(opened, runtime) if network is None else user_side(opened, network, runtime)
         self._asked = runtime is not None
         self._runs: dict[tuple[InputSet, int | None], dict[str, Outcome]] = {}
+        self._subject: Subject | None = None
 
-    def prove(self, target: Opened, *, runtime: str | Where | None = None, library_check: bool = True) -> Proof:
+    def prove(
+        self,
+        target: Opened,
+        *,
+        runtime: str | Where | None = None,
+        library_check: bool = True,
+        layers: bool = False,
+    ) -> Proof:
         """Compare one target with this source, the target in another ``runtime`` than its own if asked.
 
-        ``library_check`` also measures what a library's own network with other traits makes of the target.
+        ``library_check`` also measures what a library's own network with other traits makes of the target,
+        ``layers`` looks into both layer by layer even where nothing failed.
         """
         started = time.monotonic()
         side = asked_side(target, runtime)
         check_installed((self._side.runtime, side.runtime, "torch"))
+        proof = self._proven(target, side, library_check, layers, started)
+        self._subject = self._subject or subject(self.opened)
+        return replace(proof, source=self._subject, target=subject(target))
+
+    def _proven(self, target: Opened, side: Side, library_check: bool, layers: bool, started: float) -> Proof:
         weights = compare_weights(self.opened, target)
         reason = "" if self._asked else "no library here has it with these traits: "
         networks = told(self._side, f"; {reason}the source was rebuilt by us"), told(side)
@@ -110,7 +127,7 @@ class Prover:
             with tempfile.TemporaryDirectory(prefix="mshub-verify-") as folder:
                 evidence = self._evidence(target, side, weights, both, Path(folder), networks, library_check)
                 proof = judge(weights, evidence, seconds=time.monotonic() - started)
-                if proof.verdict is Verdict.FAIL:
+                if layers or proof.verdict is Verdict.FAIL:
                     found = self._diagnosis(target, side, both, Path(folder))
                     proof = replace(proof, diagnosis=found, seconds=time.monotonic() - started)
         except VerificationError as error:
@@ -122,7 +139,7 @@ class Prover:
         return proof
 
     def _diagnosis(self, target: Opened, side: Side, both: Common, folder: Path) -> Diagnosis:
-        """Why a target failed."""
+        """What each layer of both sides gives, and why a target failed."""
         return diagnose(self.opened, target, side, both.inputs, folder, timeout=self.timeout, progress=self._progress)
 
     def _evidence(

@@ -15,6 +15,7 @@ from mshub_convert.options import (
     inputs_options,
     print_json,
     quiet,
+    report,
     runtime_option,
     select,
     trait_option,
@@ -80,6 +81,7 @@ _TO = (
 @runtime_option("--runtime", "With --verify: run the target there, not where it belongs: onnxruntime, torch:cuda:1, …")
 @source_network_options
 @inputs_options
+@report
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--no-check", is_flag=True, help="Skip hashes and the bit-exact read-back. The record says so.")

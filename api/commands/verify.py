@@ -13,6 +13,7 @@ from mshub_convert.options import (
     inputs_options,
     print_json,
     quiet,
+    report,
     runtime_option,
     select,
     trait_option,
@@ -43,6 +44,7 @@ from mshub_convert.options import (
     "--self-test", type=int, metavar="N",
     help="Also mutate TARGET N times (64, say) and tell what these pictures would have caught.",
 )  # fmt: skip
+@report
 @as_json
 @quiet
 def verify(

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from ..runtimes import Outcome, run
 from ..runtimes.weights import sha256
 from ..runtimes.where import Where
 from ..sides import ONLY_RUNS, Side, asked_side, installed, rebuilt_side
+from ..subject import subject
 from ..weights import Weights, misread
 from .manifest import Manifest, Target, read
 from .recorded import Recorded, recorded_run
@@ -59,7 +61,7 @@ def replay(
         inputs = Recorded.of(folder, manifest)
         if not weights.verdict.good:
             return Proof(
-                weights.verdict, weights.reason, weights, (), *networks, "not run", inputs,
+                weights.verdict, weights.reason, weights, (), *networks, "not run", inputs, target=subject(opened),
                 seconds=time.monotonic() - started,
             )  # fmt: skip
         try:
@@ -71,7 +73,7 @@ def replay(
             verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
             first, *rest = error.message.splitlines()
             return Proof(
-                verdict, first, weights, (), *networks, "not run", inputs, notices=tuple(rest),
+                verdict, first, weights, (), *networks, "not run", inputs, target=subject(opened), notices=tuple(rest),
                 seconds=time.monotonic() - started,
             )  # fmt: skip
         for name in ("source", "reference"):
@@ -83,7 +85,7 @@ def replay(
             runs, both.inputs, pictures, networks, reference, (target.allowed, target.why), wrong,
             notices=(*both.notices, *_other_rule(manifest)),
         )  # fmt: skip
-        return judge(weights, evidence, seconds=time.monotonic() - started)
+        return replace(judge(weights, evidence, seconds=time.monotonic() - started), target=subject(opened))
 
 
 def _chosen(manifest: Manifest, runtime: Where | None) -> Target:
