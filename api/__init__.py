@@ -16,6 +16,7 @@ importlib.import_module(f"{__name__}.verify")
 globals().pop("verify", None)
 
 if TYPE_CHECKING:
+    from mshub_convert.backbones import backbone
     from mshub_convert.cards import CardInspection, inspect_card
     from mshub_convert.conversion import Conversion, convert, plan
     from mshub_convert.inspection import Inspection, inspect
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mshub_convert.verification import Proof, verify
 
 _HOMES = {
+    "backbone": "backbones",
     "CardInspection": "cards",
     "inspect_card": "cards",
     "Conversion": "conversion",
@@ -50,8 +52,8 @@ _HOMES = {
 __version__ = "0.1.0"
 __all__ = [
     "CardInspection", "Conversion", "Inspection", "MshubConvertError", "Parity", "Proof", "RepositoryInspection",
-    "convert", "inspect", "inspect_card", "inspect_repository", "load_mindspore", "load_torch", "mapping", "plan",
-    "preprocessing_parity", "translate", "verify",
+    "backbone", "convert", "inspect", "inspect_card", "inspect_repository", "load_mindspore", "load_torch", "mapping",
+    "plan", "preprocessing_parity", "translate", "verify",
 ]  # fmt: skip
 
 

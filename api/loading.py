@@ -18,7 +18,8 @@ def load_torch(
 ) -> Any:
     """A ``torch.nn.Module`` in eval mode with the weights and traits of a file or source address.
 
-    Input float32 (N, 3, H, W), output logits (N, classes). Its state dict has the names of the file if they are a
+    Input float32 (N, 3, H, W), output logits (N, classes); a detector's are loc (N, anchors, 4) and scores (N, anchors,
+    classes), in a tuple. Its state dict has the names of the file if they are a
     PyTorch dialect's; otherwise timm's, or those of the first dialect that has names for the network. Needs torch.
     """
     return _load("torch", SourceRequest(source, weights, init, traits or {}))
@@ -29,7 +30,8 @@ def load_mindspore(
 ) -> Any:
     """A ``mindspore.nn.Cell`` in inference mode with the weights and traits of a file or source address.
 
-    Input float32 (N, 3, H, W), output logits (N, classes). Its parameters have the names of the file if they are a
+    Input float32 (N, 3, H, W), output logits (N, classes); a detector's are loc (N, anchors, 4) and scores (N, anchors,
+    classes), in a tuple. Its parameters have the names of the file if they are a
     MindSpore dialect's; otherwise mindcv's, or those of the first dialect that has names for the network. Needs
     mindspore.
     """

@@ -1,5 +1,6 @@
 """The examples run as they are."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,19 @@ def test_foreign_onnx(tmp_path: Path) -> None:
     assert "statistics of 16 drawn pictures" in said
     assert "the target is as near to float64 as the source" in said
     assert (tmp_path / "training.pth").is_file()
+
+
+@pytest.mark.slow
+def test_ssd_detections(tmp_path: Path) -> None:
+    said = run("ssd_detections.py", str(tmp_path))
+    assert "not trained" in said
+    found = re.search(r"(\d+) detections in MindSpore, (\d+) in torch, (\d+) are the same", said)
+    assert found
+    in_mindspore, in_torch, same = map(int, found.groups())
+    assert in_mindspore > 10
+    # One pair of boxes at the very threshold may fall either way.
+    assert same >= max(in_mindspore, in_torch) - 2
+    assert (tmp_path / "detections.png").stat().st_size > 1000
 
 
 @pytest.mark.slow

@@ -28,11 +28,15 @@ TESTED: dict[str, tuple[str, ...]] = {
     "torchvision:resnet34": ("safetensors:timm",),
     "mmcls:resnext50-32x4d_8xb32_in1k": ("ckpt:mindcv",),
     "mmcls:resnet18_8xb32_in1k": ("safetensors:timm", "onnx:timm"),
+    "mshub:mindspore/ascend/1.3/ssdresnet50_v1.3_coco2017": (
+        "ckpt:modelzoo-ssd", "safetensors:ssd", "pth:ssd", "onnx:ssd", "mindir:modelzoo-ssd",
+    ),
     "timm:resnext50_32x4d > ckpt:mindcv": ("pth:timm",),
     "timm:resnext50_32x4d > ckpt:modelzoo": ("pth:timm", "onnx:modelzoo"),
     "timm:seresnet18 > ckpt:mindcv-senet": ("pth:timm",),
     "timm:resnet18 > onnx:timm": ("ckpt:mindcv", "pth:mmcls"),
     "timm:resnet18 > mindir:mindcv": ("pth:timm", "onnx:timm"),
+    "ssd_resnet50 > onnx:ssd": ("ckpt:modelzoo-ssd",),
 }  # fmt: skip
 
 
