@@ -300,7 +300,7 @@ def test_what_was_missed_is_said_by_name():
         " (3 s; resnet, torch)",
         "missed: one weight zeroed in a, at [0] (ratio 1.50), which the check of the weights tells",
         "failed although harmless: zeros around stem.pool (ratio 5.00)",
-        "11 of 41 values (0.27) can be off by their tensor's typical size, one alone, without failing, and are proven"
+        "11 of 41 values (27 %) can be off by their tensor's typical size, one alone, without failing, and are proven"
         " by the weight check only, all of n",
     )
     data = json.loads(json.dumps(found.as_dict()))

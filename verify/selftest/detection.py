@@ -98,8 +98,9 @@ class Detection:
         whole = collapse(name for name, (hidden, all_) in self.values.items() if hidden == all_)
         more = f" and {len(whole) - _TOLD} more patterns" if len(whole) > _TOLD else ""
         said = f", all of {listed(list(whole[:_TOLD]))}{more}" if whole else ""
+        share = 100 * unseen / total
         return (
-            f"{unseen} of {total} values ({unseen / total:.2g}) can be off by their tensor's typical size, one alone,"
+            f"{unseen} of {total} values ({share:.2g} %) can be off by their tensor's typical size, one alone,"
             f" without failing, and are proven by the weight check only{said}"
         )
 
