@@ -24,6 +24,7 @@ from mshub_convert.verify.inputs import InputSet
 from mshub_convert.verify.prover import TIMEOUT, Prover
 
 if TYPE_CHECKING:
+    from mshub_convert.verify.device import DevicePrecision
     from mshub_convert.verify.proof import Proof
     from mshub_convert.verify.runtimes.where import Where
 
@@ -84,6 +85,13 @@ def _parsed(to: Sequence[str]) -> list[Target]:
     for target in targets:
         if target.publication is not None:
             raise UsageError("a publication is no part of a bundle", remedy="Say --to onnx or --to ckpt.")
+        if target.compiler is not None:
+            message = (
+                f"a bundle holds what can be proven anywhere, and .{target.compiler.name} is compiled for one device"
+            )
+            raise UsageError(
+                message, remedy=f"Say --to {target.compiler.container}, and compile that where the device is."
+            )
     return targets
 
 
@@ -161,9 +169,16 @@ def _pack(folder: Path, archive: Path, *, overwrite: bool) -> None:
 
 
 def verify_bundle(
-    path: str | Path, *, runtime: "Where | None" = None, sha256: str = "", progress: Progress | None = None
+    path: str | Path,
+    *,
+    runtime: "Where | None" = None,
+    device_precision: "DevicePrecision | None" = None,
+    sha256: str = "",
+    progress: Progress | None = None,
 ) -> "Proof":
     """Verify a bundle on this machine, in ``runtime``; ``sha256`` is what its manifest must have.
+
+    ``device_precision`` is what a device computes in, where that is not what it is told to.
 
     Raises TamperedError where a file is not the one that was put in.
     """
@@ -174,7 +189,7 @@ def verify_bundle(
         if sha256 and actual != sha256:
             fact = f"the manifest of {path} has the sha256 {actual[:16] or '(none)'}…, not {sha256[:16]}…"
             raise TamperedError(fact, remedy="Copy the bundle again from where it was made.")
-        return replay(folder, runtime=runtime, progress=progress)
+        return replay(folder, runtime=runtime, device_precision=device_precision, progress=progress)
 
 
 @contextmanager

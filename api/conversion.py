@@ -44,7 +44,8 @@ class Conversion:
     """A finished conversion.
 
     ``path`` is the output; ``sha256`` and ``record`` are also in its sidecar; ``notices`` are worth reading;
-    ``proof`` is the verification and ``network`` the module of the network, if they were asked for.
+    ``proof`` is the verification and ``network`` the module of the network, if they were asked for;
+    ``compiled`` is what the ``command`` of a compiler made of the output.
     """
 
     path: Path
@@ -55,6 +56,13 @@ class Conversion:
     proof: "Proof | None"
     request: SourceRequest = field(repr=False)
     network: Path | None = None
+    compiled: Path | None = None
+    command: str = ""
+
+    @property
+    def result(self) -> Path:
+        """What was asked for: the compiled file, or the output itself."""
+        return self.compiled or self.path
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -62,6 +70,7 @@ class Conversion:
             "output": str(self.path), "sha256": self.sha256, "bytes": self.nbytes, "record": self.record.as_dict(),
             "notices": list(self.notices), "proof": self.proof.as_dict() if self.proof else None,
             "network": str(self.network) if self.network else None,
+            "compiled": str(self.compiled) if self.compiled else None, "command": self.command,
         }  # fmt: skip
 
 
@@ -84,12 +93,14 @@ def convert(
     heads: str | None = None,
     model_url: str = "",
     emit_network: str | Path | None = None,
+    soc_version: str = "",
     overwrite: bool = False,
     check: bool = True,
     strict: bool = False,
     verify: bool = False,
     runtime: str | None = None,
     source_network: str | None = None,
+    device_precision: str | None = None,
     images: str | Path | None = None,
     inputs: "str | Path | InputSet | None" = None,
     sizes: Sequence[tuple[int, int]] | None = None,
@@ -105,20 +116,22 @@ def convert(
     ``dtype`` rounds to ``float16`` or ``bfloat16``. For ONNX ``opset`` (13 to 21) and ``fold_bn`` (BatchNorm into
     convolutions, lossy); for ONNX and MINDIR ``input_shape`` fixes (N, 3, H, W). An ONNX model of a detector gives what
     ``heads`` says: ``raw`` (loc and scores, the default), ``boxes`` (decoded) or ``nms`` (suppressed). ``check``
-    hashes, reads back and compares bit for bit. ``verify`` also runs source and target, in ``runtime`` and
-    ``source_network``, on ``images``, ``inputs``, ``sizes``, ``count`` and ``seed``, with a ``report``, as
-    :func:`verify` takes them; a failure leaves ``<name>.failed``. With ``to="modelhub"`` ``out`` is the folder of a
-    repository, and ``model_url`` where its weight file will be downloaded from. For a .ckpt ``emit_network`` is a .py
-    file for a MindSpore module that builds its network; where the output would be the source itself, that is all that
-    is written. Other arguments as in :class:`SourceRequest`.
+    hashes, reads back and compares bit for bit. ``verify`` also runs source and target, in ``runtime``
+    (``device_precision``) and ``source_network``, on ``images``, ``inputs``, ``sizes``, ``count`` and ``seed``, with a
+    ``report``, as :func:`verify` takes them; a failure leaves ``<name>.failed``. With ``to="modelhub"`` ``out`` is the
+    folder of a repository, and ``model_url`` where its weight file will be downloaded from. For a .ckpt
+    ``emit_network`` is a .py file for a MindSpore module that builds its network; where the output would be the source
+    itself, that is all that is written. ``to="om"`` writes an .onnx and has ATC compile it for ``soc_version``; where
+    that is missing or fails, the error has its command line and the .onnx is kept. Other arguments as in
+    :class:`SourceRequest`.
 
     Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
     """
     request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
-    form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network), heads)
+    form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network), heads, soc_version)
     how = to_verify(
-        verify, runtime=runtime, source_network=source_network, report=report,
+        verify, runtime=runtime, source_network=source_network, device_precision=device_precision, report=report,
         images=images, inputs=inputs, sizes=sizes, count=count, seed=seed,
     )  # fmt: skip
     with prepared(request, to=to, out=out, form=form, options=options, progress=progress) as conversion:
@@ -189,6 +202,10 @@ def carry_out(
     """Write what was prepared, check it, verify it if that is wanted, and give it its final name."""
     if conversion.alone:
         return _network_alone(conversion, request, verify=verifying is not None)
+    if conversion.target.compiler is not None:
+        from mshub_convert.compiling import compile_
+
+        return compile_(conversion, conversion.target.compiler, request, verifying=verifying, progress=progress)
     if conversion.target.publication is not None:
         from mshub_convert.publishing import publish
 
@@ -255,6 +272,6 @@ def _proof(conversion: Prepared, staged: Staged, how: Verifying, progress: Progr
     with closing(written):
         proof = prove(
             conversion.opened, written, runtime=how.runtime, source_network=how.source_network, inputs=how.inputs,
-            layers=how.report is not None, progress=progress,
+            layers=how.report is not None, progress=progress, device_precision=how.device_precision,
         )  # fmt: skip
     return how.report.write(proof) if how.report is not None else proof

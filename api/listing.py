@@ -3,6 +3,7 @@
 from typing import Any
 
 from mshub_convert.converters.codecs import codecs
+from mshub_convert.converters.compilers import COMPILERS, compiler
 from mshub_convert.converters.publications import PUBLICATIONS, publication
 from mshub_convert.converters.sources import SCHEMES, resolver
 from mshub_convert.mappings.architectures import architecture, known
@@ -15,6 +16,7 @@ def everything() -> dict[str, Any]:
         "sources": [*(f"{scheme}:NAME" for scheme in SCHEMES), "FILE"],
         "formats": [{"name": c.name, "title": c.title, "suffixes": list(c.suffixes)} for c in codecs().values()],
         "publications": [_publication(name) for name in PUBLICATIONS],
+        "compiled": [_compiled(name) for name in COMPILERS],
         "dialects": [_dialect(name) for name in BUILTIN],
         "architectures": [_architecture(name) for name in known()],
     }
@@ -30,6 +32,11 @@ def models(address: str) -> dict[str, Any]:
 def _publication(name: str) -> dict[str, Any]:
     found = publication(name)
     return {"name": name, "title": found.title, "container": found.container, "weights": found.weights}
+
+
+def _compiled(name: str) -> dict[str, Any]:
+    found = compiler(name)
+    return {"name": name, "title": found.title, "container": found.container, "program": found.program}
 
 
 def _dialect(name: str) -> dict[str, Any]:

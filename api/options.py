@@ -40,6 +40,13 @@ def runtime_option(name: str, help_: str) -> Callable[[Any], Any]:
     return click.option(name, metavar="RUNTIME[:DEVICE[:N]]", callback=_where, help=help_)
 
 
+device_precision = click.option(
+    "--device-precision",
+    metavar="PRECISION",
+    help="What the device of --runtime computes in: float32, hf32, float16 or bfloat16. Default: as it is told to.",
+)
+
+
 def _where(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
     from mshub_convert.verify.runtimes.where import where
 

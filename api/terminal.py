@@ -1,5 +1,6 @@
 """What a person sees: progress, plans, summaries, proofs, on stderr unless it is the result asked for."""
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ def show_conversion(result: "Conversion") -> None:
     rows.add_row("weights", "left as they are" if alone else _weights(result))
     if result.network is not None and not alone:
         rows.add_row("module", escape(str(result.network)))
+    if result.compiled is not None:
+        rows.add_row("compiled", escape(f"{result.compiled}, not run: {result.command}"))
     licence = record.facts.get("license")
     if licence:
         rows.add_row("licence", escape(str(licence)))
@@ -124,6 +127,8 @@ def show_plan(prepared: "Prepared") -> None:
         rows.add_row("output", f"{escape(str(prepared.destination))} ({plan.nbytes / 1e6:.1f} MB)")
     if prepared.target.emit_network is not None:
         rows.add_row("module", escape(str(prepared.target.emit_network)))
+    if prepared.target.compiler is not None:
+        rows.add_row("compile", escape(_command(prepared)))
     rows.add_row("traits", " ".join(f"{k}={v}" for k, v in prepared.opened.traits.as_dict().items()))
     for how in ("copy", "cut", "reshape", "join", "split", "fold", "restore", "synthesise"):
         names = [step.target.spec.name for step in plan.steps if step.how == how]
@@ -139,12 +144,19 @@ def show_plan(prepared: "Prepared") -> None:
     console.print("Nothing was written (--dry-run).")
 
 
+def _command(prepared: "Prepared") -> str:
+    from mshub_convert.compiling import command_line
+
+    return shlex.join(command_line(prepared))
+
+
 def plan_as_dict(prepared: "Prepared") -> dict[str, Any]:
     """A plan for JSON."""
     plan: Plan = prepared.plan
     return {
         "output": None if prepared.alone else str(prepared.destination),
         "network": str(prepared.target.emit_network) if prepared.target.emit_network else None,
+        "command": _command(prepared) if prepared.target.compiler is not None else "",
         "architecture": plan.source.architecture.as_dict(),
         "source_dialect": plan.source.dialect.name, "target_dialect": plan.target.dialect.name,
         "traits": prepared.opened.traits.as_dict(),
@@ -313,6 +325,7 @@ def show_list(found: dict[str, Any]) -> None:
     rows = _rows()
     rows.add_row("sources", ", ".join(escape(item) for item in found["sources"]))
     rows.add_row("formats", ", ".join(f"{item['name']} ({item['title']})" for item in found["formats"]))
+    rows.add_row("compiled", ", ".join(f"{item['name']} ({item['title']})" for item in found["compiled"]))
     rows.add_row("publications", ", ".join(f"{item['name']} ({item['title']})" for item in found["publications"]))
     _show(console, rows)
     console.print()

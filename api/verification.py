@@ -11,6 +11,7 @@ from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Progress
 from mshub_convert.reporting import Report
 from mshub_convert.request import SourceRequest
+from mshub_convert.verify.device import expected
 from mshub_convert.verify.inputs import InputSet, chosen
 from mshub_convert.verify.proof import Proof
 from mshub_convert.verify.prover import measured, prove
@@ -35,6 +36,7 @@ def verify(
     runtime: str | Where | None = None,
     source_runtime: str | Where | None = None,
     source_network: str | None = None,
+    device_precision: str | None = None,
     images: str | Path | None = None,
     inputs: str | Path | InputSet | None = None,
     sizes: Sequence[tuple[int, int]] | None = None,
@@ -54,7 +56,9 @@ def verify(
     ``runtime`` (``torch``, ``mindspore:Ascend:0``, ``onnxruntime:CUDA``, ``mindir``, ``om``, ``reference``) runs the
     target there instead of where it belongs, ``source_runtime`` the source. ``source_network`` (``FILE.py:FACTORY``) is
     the user's own network for the source: the file is imported, and the function called, in the process that runs it;
-    it takes the weights strictly.
+    it takes the weights strictly. What runs on a device also runs on the CPU, and the two are compared as
+    ``device_precision`` (``float32``, ``hf32``, ``float16``, ``bfloat16``) allows; the default is float32, to which the
+    switches are set, and float16 for an .om that was not told to keep float32.
 
     Pictures are drawn (``seed``), or taken from the folder ``images``, ``count`` (8) of each of ``sizes``, (height,
     width); or ``inputs`` is a .npz file of float32 arrays (N, 3, height, width), run as they are.
@@ -67,13 +71,17 @@ def verify(
     page = Report.asked(report)
     target_where, source_where = where(runtime), where(source_runtime)
     given = chosen(images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
+    precision = expected(device_precision, target_where, source_where)
     # A device may be missing: told before anything is downloaded or run.
     check_available(target_where)
     check_available(source_where)
     if target is None and isinstance(source, (str, Path)) and is_bundle(Path(source)):
         if self_test is not None:
             raise UsageError("--self-test mutates a file; a bundle is verified as it is", remedy="Leave it out.")
-        return _reported(verify_bundle(source, runtime=target_where, sha256=sha256, progress=progress), page)
+        proof = verify_bundle(
+            source, runtime=target_where, device_precision=precision, sha256=sha256, progress=progress
+        )
+        return _reported(proof, page)
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
     else:
@@ -85,7 +93,7 @@ def verify(
         with request.open(progress) as opened:
             proof = prove(
                 opened, other, runtime=target_where, source_runtime=source_where, source_network=source_network,
-                inputs=given, layers=page is not None, progress=progress,
+                inputs=given, layers=page is not None, progress=progress, device_precision=precision,
             )  # fmt: skip
             if self_test is not None:
                 proof = measured(proof, other, self_test, progress)

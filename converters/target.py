@@ -16,6 +16,7 @@ from ..mappings.traits import Traits
 from .codecs import Codec, codec, codecs
 from .codecs.onnx_detection import HEADS
 from .codecs.onnx_write import DEFAULT_OPSET, IR_VERSIONS
+from .compilers import COMPILERS, Compiler, compiler
 from .errors import UsageError
 from .publications import PUBLICATIONS, Publication, publication
 from .splice import write_error
@@ -38,6 +39,7 @@ class Form:
     model_url: str = ""
     emit_network: Path | None = None
     heads: str | None = None
+    soc_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Target:
     None takes any number of pictures of any size), and for a detector's ONNX model its ``heads``: what it gives,
     ``raw`` (or None), ``boxes`` or ``nms``. ``publication`` is what the file is a part of, if it is,
     and ``model_url`` where that will say it is downloaded from; ``emit_network`` is the file for the network's module.
+    ``compiler`` makes something else of the file once it is written, for the device ``soc_version``.
     """
 
     codec: Codec
@@ -62,6 +65,8 @@ class Target:
     model_url: str = ""
     emit_network: Path | None = None
     heads: str | None = None
+    compiler: Compiler | None = None
+    soc_version: str = ""
 
     @property
     def framework(self) -> str:
@@ -69,7 +74,12 @@ class Target:
         return self.dialect.framework
 
     def for_network(self, network: Architecture) -> "Target":
-        """This target; where the container's default dialect has no names for the network, in the first that has."""
+        """This target; where the container's default dialect has no names for the network, in the first that has.
+
+        What is compiled takes one picture of the network's own size, unless told.
+        """
+        if self.compiler is not None and self.input_shape is None:
+            return replace(self, input_shape=(1, 3, network.side, network.side)).for_network(network)
         if not self.by_default or self.dialect.can_name(network):
             return self
         return replace(self, dialect=preferred_dialect(network, self.framework))
@@ -96,7 +106,9 @@ def parse_target(text: str, form: Form = _PLAIN) -> Target:
         remedy = f"Say the container first: {own}:{container} or safetensors:{container}."
         raise UsageError(f"{container} is a dialect, not a container", remedy=remedy)
     part_of = publication(container) if container in PUBLICATIONS else None
-    found = codec(part_of.container) if part_of else codec(container, also=PUBLICATIONS)
+    made_by = compiler(container) if container in COMPILERS else None
+    whole = part_of or made_by
+    found = codec(whole.container) if whole else codec(container, also=(*PUBLICATIONS, *COMPILERS))
     chosen = dialect(name or _DEFAULT_DIALECT[found.name])
     needed = _FRAMEWORK.get(found.name)
     if needed and chosen.framework != needed:
@@ -123,15 +135,21 @@ def parse_target(text: str, form: Form = _PLAIN) -> Target:
     if form.emit_network is not None and form.emit_network.suffix != ".py":
         message = f"--emit-network {form.emit_network} is no name of a Python module"
         raise UsageError(message, remedy="Give it a name that ends in .py.")
+    if form.soc_version and made_by is None:
+        message = f"--soc-version is what to compile for, and --to {container} compiles nothing"
+        raise UsageError(message, remedy=f"Use --to {' or --to '.join(COMPILERS)}, or leave it out.")
+    _check_soc_version(form.soc_version)
     _check_model_url(form.model_url)
     _check_opset(form.opset)
     _check_input_shape(form.input_shape)
     if form.heads is not None and form.heads not in HEADS:
         raise UsageError(f"a detector has no heads {form.heads!r}", remedy=f"Use {listed(HEADS, 'or')}.")
     return Target(
-        found, chosen, form.dtype, form.opset or DEFAULT_OPSET, form.fold_bn, form.input_shape,
+        found, chosen, form.dtype, form.opset or DEFAULT_OPSET, form.fold_bn,
+        form.input_shape,
         by_default=not name, publication=part_of, model_url=form.model_url, emit_network=form.emit_network,
         heads=form.heads,
+        compiler=made_by, soc_version=form.soc_version or (made_by.device if made_by else ""),
     )  # fmt: skip
 
 
@@ -139,6 +157,12 @@ def check_heads(target: Target, graph: Graph, name: str) -> None:
     """Raise UsageError where heads are asked for, and the network gives no boxes."""
     if target.heads is not None and "loc" not in graph.outputs:
         raise UsageError(f"--heads is for detectors, {name} is a classifier", remedy="Leave it out.")
+
+
+def _check_soc_version(version: str) -> None:
+    if version and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", version):
+        remedy = "`npu-smi info` tells it; say it with Ascend before, such as Ascend310P3."
+        raise UsageError(f"{version!r} is no --soc-version", remedy=remedy)
 
 
 def _check_model_url(url: str) -> None:
@@ -168,6 +192,9 @@ def output_path(
     if target.publication is not None:
         return Path(out or model) / target.publication.path(network, facts)
     suffix = target.codec.suffixes[0]
+    if target.compiler is not None and out is not None:
+        end = target.compiler.suffix
+        out = f"{out.removesuffix(end)}{suffix}" if out.endswith(end) else out
     if out is None:
         return Path(f"{model}{suffix}")
     path = Path(out)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .compare import SANE_ERROR, Comparison, Output, Verdict, compare, deciding, relative_l2, worst
+from .device import DeviceParity, OnDevice, device_parity
 from .exhibits import Exhibits
 from .float64 import Float64, compare_float64
 from .inputs import InputSet
@@ -36,7 +37,8 @@ class Evidence:
 
     ``pictures`` are what ran, one array (N, 3, H, W) for each batch of ``inputs``. ``networks`` and ``reference`` say
     what source, target and float64 are; ``allowed`` is how far float64 may be off, and why. ``misread`` tells of files
-    that a framework reads as others than we do, ``trait_cause`` how the sides' traits differ, ``notices`` the rest.
+    that a framework reads as others than we do, ``trait_cause`` how the sides' traits differ, ``notices`` the rest,
+    ``devices`` which sides ran on one beside the CPU.
     """
 
     runs: Mapping[str, Outcome]
@@ -49,12 +51,14 @@ class Evidence:
     trait_cause: str = ""
     library: LibraryCheck | None = None
     notices: tuple[str, ...] = ()
+    devices: tuple[OnDevice, ...] = ()
 
 
 def judge(weights: Weights, evidence: Evidence, *, seconds: float) -> Proof:
     """The proof: weights, the outputs at every size, and what a wrong trait or a misread file explains."""
     runs = evidence.runs
     float64 = _float64(weights, evidence)
+    devices = tuple(_device(item, runs) for item in evidence.devices)
     comparisons = []
     rounding = 0.0
     for index, label in enumerate(evidence.inputs.labels):
@@ -63,12 +67,14 @@ def judge(weights: Weights, evidence: Evidence, *, seconds: float) -> Proof:
             moved, found = _compared(label, name, batch, rounded=bool(weights.rounded))
             rounding = max(rounding, moved)
             comparisons += found
-    verdict = worst([weights.verdict, float64.verdict, *(item.verdict for item in comparisons)])
-    reason = _reason(verdict, weights, float64, comparisons)
+    outputs, on_devices = [item.verdict for item in comparisons], [item.verdict for item in devices]
+    verdict = worst([weights.verdict, float64.verdict, *outputs, *on_devices])
+    reason = _reason(verdict, weights, float64, comparisons, devices)
     notices = list(evidence.misread)
     if notices:
         verdict, reason = Verdict.FAIL, notices[0]
     notices += evidence.notices
+    notices += [item.blind_to for item in devices if item.blind_to]
     if verdict is not Verdict.PASS and evidence.trait_cause:
         notices.append(evidence.trait_cause)
     difference = _library_difference(runs)
@@ -76,11 +82,21 @@ def judge(weights: Weights, evidence: Evidence, *, seconds: float) -> Proof:
         notices += _of_library(evidence.library, difference, evidence.inputs.labels[0], good=verdict.good)
     return Proof(
         verdict, reason, weights, tuple(comparisons), *evidence.networks, evidence.reference, evidence.inputs,
-        float64=float64,
+        float64=float64, devices=devices,
         exhibits=Exhibits(evidence.pictures, {name: outcome.outputs for name, outcome in runs.items()}),
         runs={name: _run_facts(outcome) for name, outcome in runs.items()}, rounding=rounding,
         library_difference=difference, notices=tuple(notices), seconds=seconds,
     )  # fmt: skip
+
+
+def _device(item: OnDevice, runs: Mapping[str, Outcome]) -> DeviceParity:
+    """A device against the CPU, each on the side's own weights, rounded or not."""
+    own = runs.get("target reference", runs["reference"]) if item.side == "target" else runs["reference"]
+    named = {"device": runs[item.run], "cpu": runs[item.side], "exact": own}
+    if item.emulated in runs:
+        named["emulated"] = runs[item.emulated]
+    outputs = {name: outcome.outputs for name, outcome in named.items()}
+    return device_parity(item.where, item.precision, outputs, runs[item.run].settings, budgets=item.budgets)
 
 
 def _library_difference(runs: Mapping[str, Outcome]) -> float | None:
@@ -126,13 +142,21 @@ def _compared(label: str, output: str, batch: Mapping[str, Values], *, rounded: 
     return moved, found
 
 
-def _reason(verdict: Verdict, weights: Weights, float64: Float64, comparisons: Sequence[Comparison]) -> str:
+def _reason(
+    verdict: Verdict,
+    weights: Weights,
+    float64: Float64,
+    comparisons: Sequence[Comparison],
+    devices: Sequence[DeviceParity],
+) -> str:
     """What decides: what comes first of the verdicts, and of the comparisons the worst."""
     for earlier in (weights, float64):
         if earlier.verdict is verdict and not verdict.good:
             return earlier.reason
     found = deciding(comparisons, verdict)
-    return found.reason if found is not None else weights.reason
+    if found is not None:
+        return found.reason
+    return next((item.reason for item in devices if item.verdict is verdict), weights.reason)
 
 
 def _source_itself(label: str, yardstick: Output, runs: Mapping[str, Output]) -> Comparison:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .compare import Comparison, Verdict, as_json
+from .device import DeviceParity
 from .diagnosis.result import Diagnosis
 from .errors import VerificationError
 from .exhibits import Exhibits
@@ -32,7 +33,8 @@ class ProofFailedError(VerificationError):
 class Proof:
     """A verification: the verdict, and the evidence for it. True when the target may be used.
 
-    The verdict is the worst of three: ``weights``, ``float64``, and the ``comparisons`` of the runtimes' outputs.
+    The verdict is the worst of four: ``weights``, ``float64``, the ``comparisons`` of the runtimes' outputs on the CPU,
+    and the ``devices`` that were asked for, each against the CPU.
     ``exhibits`` are the arrays behind them, ``source`` and ``target`` the two files; ``diagnosis`` says what is wrong
     layer by layer, of a failure or where it was asked for, ``detection`` what mistakes would have been caught, if that
     was asked; ``report`` is the page that was written of it. What did not come to be judged is None.
@@ -58,9 +60,17 @@ class Proof:
     library_difference: float | None = None
     notices: tuple[str, ...] = ()
     seconds: float = 0.0
+    devices: tuple[DeviceParity, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.verdict.good and bool(self.comparisons) and all(self.comparisons)
+        return self.verdict.good and bool(self.comparisons) and all(self.comparisons) and all(self.devices)
+
+    @property
+    def failed_on_cpu(self) -> bool:
+        """Whether it failed by more than a device."""
+        others = [item.verdict for item in self.comparisons]
+        others += [self.weights.verdict, *([self.float64.verdict] if self.float64 else [])]
+        return self.verdict is Verdict.FAIL and (Verdict.FAIL in others or not self.devices)
 
     def failed(self, *, kept: Path | None = None) -> "ProofFailedError":
         """The error for a conversion whose output did not pass; it may be kept under another name."""
@@ -90,6 +100,7 @@ class Proof:
             )
             if any(item.emulated_error is not None for item in self.comparisons):
                 rows.append(("float16", "what computes in it: worst error to that of an emulation, pass to 3"))
+        rows += [("device", item.told) for item in self.devices]
         if self.rounding:
             rows.append(
                 (
@@ -110,6 +121,7 @@ class Proof:
             "target": self.target.as_dict() if self.target else None,
             "weights": self.weights.as_dict(), "float64": self.float64.as_dict() if self.float64 else None,
             "forward": [_comparison(item) for item in self.comparisons],
+            "devices": [item.as_dict() for item in self.devices],
             "source_network": self.source_network, "target_network": self.target_network, "reference": self.reference,
             "inputs": self.inputs.as_dict(),
             "rounding": self.rounding, "library_difference": self.library_difference,

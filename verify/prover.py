@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ..converters.opened import Opened
 from ..mappings.errors import MshubConvertError
 from .common import Common, common
 from .compare import Verdict
+from .device import DevicePrecision, OnDevice
 from .diagnosis.diagnose import diagnose
 from .diagnosis.result import Diagnosis
 from .errors import LoadError, VerificationError
@@ -22,7 +23,7 @@ from .judge import Evidence, LibraryCheck, judge
 from .proof import DEFAULT_INPUTS, Proof
 from .running import first_pictures, job_of, told
 from .runtimes import Outcome, Precision, UserNetwork, run
-from .runtimes.where import CPU, Where
+from .runtimes.where import Where
 from .selftest.detection import self_test
 from .sides import Side, asked_side, check_installed, library_check_side, rebuilt_side, torch_side, user_side
 from .subject import Subject, subject
@@ -45,17 +46,18 @@ def prove(
     layers: bool = False,
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
+    device_precision: DevicePrecision | None = None,
 ) -> Proof:
     """Compare a target with its source: weights, then outputs on all inputs, each runtime in a process of its own.
 
     ``runtime`` and ``source_runtime`` ask for others than the files' own. ``source_network`` (``FILE.py:FACTORY``) is
     the user's own network for the source, whose code is run. ``layers`` asks for a look into every layer even where
-    nothing failed.
+    nothing failed. ``device_precision`` says what a device computes in, where that is not what its runtime is told to.
     """
     prover = Prover(
         source, runtime=source_runtime, network=source_network, inputs=inputs, progress=progress, timeout=timeout
     )
-    return prover.prove(target, runtime=runtime, layers=layers)
+    return prover.prove(target, runtime=runtime, layers=layers, device_precision=device_precision)
 
 
 def measured(proof: Proof, target: Opened, count: int, progress: Progress | None, timeout: float = TIMEOUT) -> Proof:
@@ -91,7 +93,7 @@ class Prover:
         self._progress = progress or (lambda *_: None)
         self._side = asked_side(opened, runtime) if network is None else user_side(opened, network, runtime)
         self._asked = runtime is not None
-        self._runs: dict[tuple[InputSet, int | None], dict[str, Outcome]] = {}
+        self._runs: dict[tuple[InputSet, int | None, OnDevice | None], dict[str, Outcome]] = {}
         self._subject: Subject | None = None
 
     def prove(
@@ -101,23 +103,34 @@ class Prover:
         runtime: str | Where | None = None,
         library_check: bool = True,
         layers: bool = False,
+        device_precision: DevicePrecision | None = None,
     ) -> Proof:
         """Compare one target with this source, the target in another ``runtime`` than its own if asked.
 
         ``library_check`` also measures what a library's own network with other traits makes of the target,
-        ``layers`` looks into both layer by layer even where nothing failed.
+        ``layers`` looks into both layer by layer even where nothing failed. On a device the same graph runs too, beside
+        the CPU, expected to compute in ``device_precision``.
         """
         started = time.monotonic()
         side = asked_side(target, runtime)
-        check_installed((self._side.runtime, side.runtime, "torch"))
-        proof = self._proven(target, side, library_check, layers, started)
+        check_installed((self._side.on_host.runtime, side.on_host.runtime, "torch"))
+        devices = self._devices(side, device_precision)
+        proof = self._proven(target, side, devices, library_check, layers, started)
         self._subject = self._subject or subject(self.opened)
         return replace(proof, source=self._subject, target=subject(target))
 
-    def _proven(self, target: Opened, side: Side, library_check: bool, layers: bool, started: float) -> Proof:
+    def _proven(
+        self,
+        target: Opened,
+        side: Side,
+        devices: Mapping[str, OnDevice],
+        library_check: bool,
+        layers: bool,
+        started: float,
+    ) -> Proof:
         weights = compare_weights(self.opened, target)
         reason = "" if self._asked else "no library here has it with these traits: "
-        networks = told(self._side, f"; {reason}the source was rebuilt by us"), told(side)
+        networks = told(self._side.on_host, f"; {reason}the source was rebuilt by us"), told(side.on_host)
         if not weights.tensors:
             return Proof(
                 Verdict.FAIL, weights.reason, weights, (), *networks, "not run", seconds=time.monotonic() - started
@@ -125,10 +138,11 @@ class Prover:
         try:
             both = common(self.inputs, self._side, side)
             with tempfile.TemporaryDirectory(prefix="mshub-verify-") as folder:
-                evidence = self._evidence(target, side, weights, both, Path(folder), networks, library_check)
+                evidence = self._evidence(target, side, weights, both, Path(folder), networks, devices, library_check)
                 proof = judge(weights, evidence, seconds=time.monotonic() - started)
-                if layers or proof.verdict is Verdict.FAIL:
-                    found = self._diagnosis(target, side, both, Path(folder))
+                # What fails on a device only is no fault of a layer.
+                if layers or proof.failed_on_cpu:
+                    found = self._diagnosis(target, side.on_host, both, Path(folder))
                     proof = replace(proof, diagnosis=found, seconds=time.monotonic() - started)
         except VerificationError as error:
             # Weights that do not load are wrong; a runtime that crashed or timed out tells nothing of them.
@@ -150,12 +164,15 @@ class Prover:
         both: Common,
         folder: Path,
         networks: tuple[str, str],
+        devices: Mapping[str, OnDevice],
         check_library: bool,
     ) -> Evidence:
         inputs = both.inputs.save(folder)
-        of_source = self._source_runs(both, inputs, folder)
-        runs = {name: _first_classes(outcome, self.opened.classes) for name, outcome in of_source.items()}
-        runs["target"] = self._run("target", side, side.precision, inputs, folder, both.target_batch)
+        # A device first: what is wrong there need not wait for the references.
+        on_device = self._device_runs(devices.get("target"), side, inputs, folder, both.target_batch)
+        of_source = self._source_runs(both, inputs, folder, devices.get("source"))
+        runs = {name: _first_classes(outcome, self.opened.classes) for name, outcome in of_source.items()} | on_device
+        runs["target"] = self._run("target", side.on_host, side.precision, inputs, folder, both.target_batch)
         oracle = rebuilt_side(target, "reference")
         runs["oracle"] = self._run("oracle", oracle, "float64", first_pictures(inputs, PICTURES, folder), folder)
         if weights.rounded or (side.half and not weights.verdict.good):
@@ -168,7 +185,28 @@ class Prover:
             f"{self._exact().label}, torch on CPU, float64", limit(self.opened, target),
             misread_files(self.opened, target, runs), trait_cause(self.opened, target),
             self._library(target, runs, inputs, folder) if check_library else None, both.notices,
+            tuple(devices.values()),
         )  # fmt: skip
+
+    def _devices(self, side: Side, asked: DevicePrecision | None) -> dict[str, OnDevice]:
+        """The sides that were asked for on a device."""
+        sides = {"source": self._side, "target": side}
+        return {
+            name: OnDevice(name, str(one.where), asked or one.device_precision)
+            for name, one in sides.items()
+            if one.where.on_device
+        }
+
+    def _device_runs(
+        self, device: OnDevice | None, side: Side, inputs: tuple[Path, ...], folder: Path, batch: int | None
+    ) -> dict[str, Outcome]:
+        """A side on its device, and what an emulation of the device's precision makes of it."""
+        if device is None:
+            return {}
+        runs = {device.run: self._run(device.run, side, side.precision, inputs, folder, batch)}
+        if device.precision != "float32":
+            runs[device.emulated] = self._emulated(device.emulated, side.opened, inputs, folder, device.precision)
+        return runs
 
     def _library(
         self, target: Opened, runs: dict[str, Outcome], inputs: tuple[Path, ...], folder: Path
@@ -187,16 +225,19 @@ class Prover:
     def _exact(self) -> Side:
         """What runs in float64: the user's own network where it is torch's, else what torch has for the weights."""
         if isinstance(self._side.network, UserNetwork) and self._side.runtime == "torch":
-            return replace(self._side, device=CPU, index=0)
+            return self._side.on_host
         return torch_side(self.opened)
 
-    def _source_runs(self, both: Common, inputs: tuple[Path, ...], folder: Path) -> dict[str, Outcome]:
-        key = both.inputs, both.source_batch
+    def _source_runs(
+        self, both: Common, inputs: tuple[Path, ...], folder: Path, device: OnDevice | None
+    ) -> dict[str, Outcome]:
+        key = both.inputs, both.source_batch, device
         if key in self._runs:
             return self._runs[key]
         exact = self._exact()
         runs = {
-            "source": self._run("source", self._side, self._side.precision, inputs, folder, both.source_batch),
+            **self._device_runs(device, self._side, inputs, folder, both.source_batch),
+            "source": self._run("source", self._side.on_host, self._side.precision, inputs, folder, both.source_batch),
             "reference": self._run("reference", exact, "float64", inputs, folder),
         }
         if self._side.half or self._side.precision != "float32":
@@ -207,9 +248,11 @@ class Prover:
         self._runs[key] = runs
         return runs
 
-    def _emulated(self, name: str, opened: Opened, inputs: tuple[Path, ...], folder: Path) -> Outcome:
-        """What float16 arithmetic may make of these weights and pictures."""
-        return self._run(name, rebuilt_side(opened, "torch"), "float16", inputs, folder)
+    def _emulated(
+        self, name: str, opened: Opened, inputs: tuple[Path, ...], folder: Path, precision: Precision = "float16"
+    ) -> Outcome:
+        """What the arithmetic of a lower precision may make of these weights and pictures."""
+        return self._run(name, rebuilt_side(opened, "torch"), precision, inputs, folder)
 
     def _run(
         self,

@@ -8,8 +8,9 @@ from pathlib import Path
 from ..converters.errors import EnvironmentError_, UsageError
 from ..converters.opened import Opened
 from ..mappings.dialects import BUILTIN, Dialect, dialect, dialects_for, preferred_dialect
+from .device import DevicePrecision
 from .errors import MissingPackageError
-from .runtimes import EXTRAS, FileNetwork, GraphNetwork, LibraryNetwork, Network, Precision, UserNetwork, Weights
+from .runtimes import EXTRAS, FileNetwork, GraphNetwork, LibraryNetwork, Network, Precision, UserNetwork, Weights, om
 from .runtimes.where import CPU, Where, where
 
 # Libraries whose own networks we can build and run.
@@ -55,6 +56,23 @@ class Side:
     def where(self) -> Where:
         """The runtime and its device."""
         return Where(self.runtime, self.device, self.index)
+
+    @property
+    def device_precision(self) -> DevicePrecision:
+        """What the device is expected to compute in, its switches set: that of the graph, unless ATC said otherwise."""
+        if self.half:
+            return "float16"
+        if self.runtime == "om":
+            file = om.compiled(self.weights.file)
+            return "float32" if file.is_file() and om.keeps_precision(file) else "float16"
+        return "float32"
+
+    @property
+    def on_host(self) -> "Side":
+        """The same graph on the CPU; for an .om the .onnx that it was compiled from."""
+        if self.runtime == "om":
+            return _file_side(self.opened, "onnxruntime")
+        return replace(self, device=CPU, index=0)
 
 
 def asked_side(opened: Opened, asked: str | Where | None) -> Side:

@@ -17,6 +17,7 @@ from ..mappings.names import listed
 from .errors import LoadError, RuntimeRefusedError
 from .process import read_job, serve
 from .runtimes import EXTRAS, FileNetwork, Job, Runtime
+from .runtimes.job import EMULATED
 from .runtimes.weights import Loaded, for_network, in_precision
 from .runtimes.where import DEVICES
 
@@ -68,8 +69,8 @@ def built(runtime: Runtime, job: Job) -> tuple[Any, dict[str, Any]]:
     network = runtime.build(job)
     loaded = runtime.read(job.weights, job.output)
     tensors, unused = for_network(loaded, job.weights, runtime.shapes(network))
-    # Half precision is emulated in float32 arithmetic.
-    tensors, rounded = in_precision(tensors, "float32" if job.precision == "float16" else job.precision)
+    # Lower precisions are emulated in float32 arithmetic.
+    tensors, rounded = in_precision(tensors, "float32" if job.precision in EMULATED else job.precision)
     try:
         runtime.load(network, tensors)
     except LoadError as error:

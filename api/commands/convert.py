@@ -10,6 +10,7 @@ from mshub_convert.options import (
     as_json,
     bn,
     classes,
+    device_precision,
     init,
     input_shape,
     inputs_options,
@@ -25,7 +26,7 @@ from mshub_convert.options import (
 _TO = (
     "ckpt, pth, safetensors, onnx or mindir, and whose names the tensors take: see `mshub-convert list`. "
     "modelhub writes a repository of modelhub.ai around an ONNX file, mshub an entry of MindSpore Hub around a .ckpt, "
-    "into the folder -o."
+    "into the folder -o. om writes an ONNX file and has CANN's atc compile it, or tells the command line."
 )
 
 
@@ -77,9 +78,16 @@ _TO = (
     metavar="FILE.py",
     help="ckpt: write a MindSpore module that builds the network of these weights; it needs nothing of this tool.",
 )
+@click.option(
+    "--soc-version",
+    default="",
+    metavar="NAME",
+    help="With --to om: the chip to compile for, as `npu-smi info` tells it. Default: Ascend310P3.",
+)
 @click.option("--verify", is_flag=True, help="Run source and target and compare them before the file takes its name.")
 @runtime_option("--runtime", "With --verify: run the target there, not where it belongs: onnxruntime, torch:cuda:1, …")
 @source_network_options
+@device_precision
 @inputs_options
 @report
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
@@ -111,6 +119,7 @@ def convert(
     heads: str | None,
     model_url: str,
     emit_network: Path | None,
+    soc_version: str,
     verify: bool,
     dry_run: bool,
     overwrite: bool,
@@ -131,7 +140,7 @@ def convert(
     from mshub_convert.request import SourceRequest
 
     request = SourceRequest(source, weights, init, trait, select, dialect, classes, bn)
-    form = Form(dtype, opset, fold_bn, input_shape, model_url, emit_network, heads)
+    form = Form(dtype, opset, fold_bn, input_shape, model_url, emit_network, heads, soc_version)
     options = Options(overwrite=overwrite, check=not no_check, strict=strict, tool=conversion.TOOL)
     how = verifying.to_verify(verify, **verification)
     with (
@@ -147,7 +156,7 @@ def convert(
     if as_json:
         print_json(result.as_dict())
     else:
-        click.echo(result.path)
+        click.echo(result.result)
 
 
 def _show_plan(prepared: Any, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from mshub_convert.options import (
     as_json,
     bn,
     classes,
+    device_precision,
     init,
     inputs_options,
     print_json,
@@ -39,6 +40,7 @@ from mshub_convert.options import (
 @runtime_option("--source-runtime", "The same for SOURCE.")
 @source_network_options
 @click.option("--sha256", default="", metavar="DIGEST", help="What the manifest of a bundle must have.")
+@device_precision
 @inputs_options
 @click.option(
     "--self-test", type=int, metavar="N",

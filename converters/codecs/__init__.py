@@ -138,6 +138,11 @@ _FOREIGN = (
     (b"<!DOCTYPE", "a web page, not weights", "Download it again: the address was not that of the file."),
     (b"<html", "a web page, not weights", "Download it again: the address was not that of the file."),
     (b"\x89HDF", "an HDF5 file (Keras or TensorFlow), which is not read", _REMEDY),
+    (
+        b"IMOD",
+        "an .om, compiled for an Ascend device",
+        "Give the .onnx it was made of; with verify --runtime om it runs.",
+    ),
     (b"\x1f\x8b", "gzip-compressed", "Unpack it first."),
     (b"PK", "a zip archive that torch.save did not write", _REMEDY),
 )

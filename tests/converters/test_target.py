@@ -31,7 +31,7 @@ def test_targets(text: str, container: str, dialect: str, framework: str) -> Non
     ("text", "message", "remedy"),
     [
         ("cpkt", "unknown container 'cpkt'", "Did you mean ckpt?"),
-        ("", "unknown container ''", "Known: ckpt, mindir, modelhub, mshub, onnx, pth, safetensors."),
+        ("", "unknown container ''", "Known: ckpt, mindir, modelhub, mshub, om, onnx, pth, safetensors."),
         ("ckpt:mindvc", "unknown dialect 'mindvc'", "Did you mean mindcv?"),
         (
             "ckpt:timm",

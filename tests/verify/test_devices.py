@@ -166,7 +166,7 @@ def test_the_real_onnxruntime_cann_without_cann(tmp_path: Path, weights: Path) -
         [sys.executable, "-m", "venv", str(tmp_path / "venv")],
         [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "onnxruntime-cann", "numpy<2",
          "ml_dtypes<0.6", "click", "rich", "pooch"],
-        [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],
         [str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-index",
          str(tmp_path / f"mshub_convert-{mc.__version__}-py3-none-any.whl")],
     )  # fmt: skip

@@ -78,7 +78,7 @@ def test_the_emulation_folds_and_rounds_as_torch_in_float16_would(naming: str) -
     import torch
 
     from mshub_convert.verify.networks import torch as networks
-    from mshub_convert.verify.networks.torch_half import HalfNetwork
+    from mshub_convert.verify.networks.torch_rounded import RoundedNetwork
 
     grounding, graph = dialect(naming).ground(NETWORK), NETWORK.graph(Traits(norm_eps=1e-3))
     modules = {module.path: module for module in NETWORK.graph().modules}
@@ -86,10 +86,10 @@ def test_the_emulation_folds_and_rounds_as_torch_in_float16_would(naming: str) -
         slot.names[0]: calibrated.draw(0, modules[slot.parameter.module], slot.parameter.leaf).reshape(slot.shape)
         for slot in grounding.slots.values()
     }
-    half, exact = HalfNetwork(graph, grounding).eval(), networks.build(graph, grounding).double()
+    half, exact = RoundedNetwork(graph, grounding, "float16").eval(), networks.build(graph, grounding).double()
     networks.load(half, tensors)
     networks.load(exact, tensors)
-    half.fold()
+    half.settle()
     x = torch.from_numpy(pictures(2, 64, 64))
     with torch.inference_mode():
         ours, reference = half(x).numpy(), exact(x.double()).numpy()

@@ -17,7 +17,8 @@ from ...mappings.names import collapse, counted, listed
 from ...mappings.traits import Traits
 from ..common import common
 from ..compare import RULE, Verdict
-from ..errors import LoadError, VerificationError
+from ..device import DevicePrecision, OnDevice
+from ..errors import LoadError, RuntimeRefusedError, VerificationError
 from ..float64 import PICTURES
 from ..inputs import InputSet
 from ..judge import Evidence, judge
@@ -38,12 +39,19 @@ TIMEOUT = 900.0
 
 
 def replay(
-    folder: Path, *, runtime: Where | None = None, progress: Progress | None = None, timeout: float = TIMEOUT
+    folder: Path,
+    *,
+    runtime: Where | None = None,
+    device_precision: DevicePrecision | None = None,
+    progress: Progress | None = None,
+    timeout: float = TIMEOUT,
 ) -> Proof:
     """Run the file of a bundle that a runtime takes, and compare it with what the source was recorded to give.
 
-    Without ``runtime`` the first file runs whose runtime is installed. Raises TamperedError or MalformedFileError for
-    a bundle that is not what was made, UsageError where it has nothing for the runtime.
+    Without ``runtime`` the first file runs whose runtime is installed. On a device it runs too, beside the CPU,
+    expected to compute in ``device_precision`` and held to the budget that was predicted where the bundle was made.
+    Raises TamperedError or MalformedFileError for a bundle that is not what was made, UsageError where it has nothing
+    for the runtime.
     """
     started = time.monotonic()
     progress = progress or (lambda *_: None)
@@ -56,7 +64,7 @@ def replay(
         weights = _weights(opened, target, manifest)
         side = asked_side(opened, runtime)
         recorded = str(manifest.source["network"])
-        networks = f"{recorded} (recorded)", told(side)
+        networks = f"{recorded} (recorded)", told(side.on_host)
         reference = f"{manifest.source['reference']} (recorded)"
         inputs = Recorded.of(folder, manifest)
         if not weights.verdict.good:
@@ -67,7 +75,8 @@ def replay(
         try:
             both = common(inputs, side, side)
             with tempfile.TemporaryDirectory(prefix="mshub-bundle-") as scratch:
-                runs = _runs(opened, side, both.inputs, both.target_batch, Path(scratch), progress, timeout)
+                device = _device(side, device_precision, manifest, both.inputs)
+                runs = _runs(opened, side, device, both.inputs, both.target_batch, Path(scratch), progress, timeout)
                 pictures = tuple(map(np.load, both.inputs.save(Path(scratch))))
         except VerificationError as error:
             verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
@@ -83,7 +92,7 @@ def replay(
         wrong = (f"{loader} reads other bytes than we do for {listed(collapse(others)[:6])}",) if others else ()
         evidence = Evidence(
             runs, both.inputs, pictures, networks, reference, (target.allowed, target.why), wrong,
-            notices=(*both.notices, *_other_rule(manifest)),
+            notices=(*both.notices, *_other_rule(manifest)), devices=() if device is None else (device,),
         )  # fmt: skip
         return replace(judge(weights, evidence, seconds=time.monotonic() - started), target=subject(opened))
 
@@ -118,16 +127,41 @@ def _weights(opened: Opened, target: Target, manifest: Manifest) -> Weights:
     return Weights(Verdict.PASS, reason, len(held), sha256=held)
 
 
+def _device(side: Side, asked: DevicePrecision | None, manifest: Manifest, inputs: InputSet) -> OnDevice | None:
+    """The target on a device, with what the precision there may cost; None on the CPU."""
+    if not side.where.on_device:
+        return None
+    precision = asked or side.device_precision
+    if precision == "float32":
+        return OnDevice("target", str(side.where), precision)
+    known = manifest.budgets.get(precision, {})
+    lacking = [label for label in inputs.labels if label not in known]
+    if lacking:
+        message = f"the bundle has no budget for {precision} at {listed(lacking)}"
+        raise RuntimeRefusedError(message, remedy="Make it again with this version.")
+    return OnDevice("target", str(side.where), precision, tuple(known[label] for label in inputs.labels))
+
+
 def _runs(
-    opened: Opened, side: Side, inputs: InputSet, batch: int | None, scratch: Path, progress: Progress, timeout: float
+    opened: Opened,
+    side: Side,
+    device: OnDevice | None,
+    inputs: InputSet,
+    batch: int | None,
+    scratch: Path,
+    progress: Progress,
+    timeout: float,
 ) -> dict[str, Outcome]:
-    """The target where it was asked for, and in float64 in NumPy."""
+    """The target where it was asked for, on the CPU, and in float64 in NumPy."""
     files = inputs.save(scratch)
     few = first_pictures(files, PICTURES, scratch)
-    target = job_of(side, side.precision, files, scratch / "target", batch=batch)
+    target = job_of(side.on_host, side.precision, files, scratch / "target", batch=batch)
     oracle = job_of(rebuilt_side(opened, "reference"), "float64", few, scratch / "oracle")
     runs = {}
-    for name, job in (("target", target), ("oracle", oracle)):
+    jobs = {"target": target, "oracle": oracle}
+    if device is not None:  # first: what is wrong there need not wait
+        jobs = {device.run: job_of(side, side.precision, files, scratch / "device", batch=batch), **jobs}
+    for name, job in jobs.items():
         progress(f"running {name} ({job.runtime}, {job.precision})", 0, None)
         runs[name] = run(job, timeout=timeout)
     return runs

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +14,10 @@ from ..exhibits import Exhibits
 from ..float64 import limit
 from ..proof import Proof
 from ..running import first_pictures, job_of
-from ..runtimes import Precision, Values, run
+from ..runtimes import Values, run
+from ..runtimes.job import EMULATED
 from ..sides import Side, own_side, rebuilt_side
 from .manifest import NAME, Manifest, Target, described
-
-# What devices may compute in that have no float32 convolutions, or are told to be faster.
-EMULATED: tuple[Precision, ...] = tuple(name for name in get_args(Precision) if name not in ("float32", "float64"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from ...mappings.architectures import Architecture, from_dict
 from ...mappings.traits import Traits
 from .where import CPU
 
-Precision = Literal["float16", "float32", "float64"]
+Precision = Literal["hf32", "float16", "bfloat16", "float32", "float64"]
+# Those that are float32 arithmetic on rounded numbers, as devices of lower precision do it.
+EMULATED: tuple[Precision, ...] = ("hf32", "float16", "bfloat16")
 # What is kept of a run: what the network gives, its stages too, or the output of every node.
 Watch = Literal["outputs", "stages", "values"]
 # Arrays by name, each with one row a picture.
@@ -128,9 +130,8 @@ class Job:
     """One network, one file of weights, one or more batches of inputs (.npy, float32, N x 3 x H x W).
 
     Results go to the folder ``output``; ``watch`` says which values along the network are kept too. ``batch`` is
-    how many pictures run at a time (None: all of a file), ``index`` which of several devices. The precision
-    ``float16`` is float32 arithmetic with what
-    goes into and out of every layer rounded, as devices of half precision do it; only our networks in torch have it.
+    how many pictures run at a time (None: all of a file), ``index`` which of several devices. The precisions
+    of ``EMULATED`` are float32 arithmetic with what goes into the layers rounded; only our networks in torch have them.
     """
 
     runtime: str

@@ -4,6 +4,7 @@ Source: "benchmark API" in the documentation of ais_bench (InferSession). None o
 """
 
 import importlib
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -42,6 +43,15 @@ def compiled(file: Path) -> Path:
     return file.with_suffix(".om")
 
 
+def keeps_precision(file: Path) -> bool:
+    """Whether an .om says that it was compiled with ``precision_mode_v2=origin``: it keeps the command line of ATC.
+
+    Without that ATC computes in float16.
+    """
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"precision_mode_v2=origin") >= 0
+
+
 def set_up(device: str, index: int) -> dict[str, str]:
     """See that ais_bench can be imported. The device itself is first taken when an .om is loaded."""
     try:
@@ -71,7 +81,7 @@ def open_file(job: Job) -> tuple[OmNetwork, Loaded]:
         raise RuntimeRefusedError(f"the om runtime has no {job.precision}", remedy=f"Run {job.precision} in torch.")
     file = compiled(job.weights.file)
     if not file.is_file():
-        remedy = "Compile it with `mshub-convert SOURCE --to om`, and put it beside the .onnx."
+        remedy = "Compile it with `mshub-convert SOURCE --to om`; it stands beside the .onnx, under its name."
         raise EnvironmentError_(f"no file {file}", remedy=remedy)
     interface: Any = importlib.import_module("ais_bench.infer.interface")
     try:

@@ -1,6 +1,6 @@
 """The torch runtime: networks of timm, torchvision and mmpretrain, and ours; on the CPU unless asked.
 
-In float32, in float64, and in an emulation of float16.
+In float32, in float64, and in emulations of HF32, float16 and bfloat16.
 """
 
 import pickle
@@ -19,10 +19,10 @@ from ...mappings.graph import Shape
 from ..errors import LoadError, RuntimeRefusedError
 from ..networks import mmpretrain, user
 from ..networks import torch as networks
-from ..networks.torch_half import HalfNetwork
+from ..networks.torch_rounded import RoundedNetwork
 from ..networks.watching import kept
 from . import torch_device
-from .job import GraphNetwork, Job, LibraryNetwork, Network, UserNetwork, Values, Watch, Weights
+from .job import EMULATED, GraphNetwork, Job, LibraryNetwork, Network, UserNetwork, Values, Watch, Weights
 from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
@@ -56,15 +56,16 @@ def build(job: Job) -> torch.nn.Module:
     elif isinstance(job.network, GraphNetwork):
         graph = job.network.architecture.graph(job.network.traits)
         grounding = dialect(job.network.dialect).ground(job.network.architecture)
-        if job.precision == "float16":
-            return HalfNetwork(graph, grounding).eval()  # on the CPU, whatever it stands for
+        if job.precision in EMULATED:
+            return RoundedNetwork(graph, grounding, job.precision).eval()  # on the CPU, whatever it stands for
         built = networks.build(graph, grounding)
     elif isinstance(job.network, UserNetwork):
         built = user.build(job.network, torch.nn.Module, torch.Tensor)
     else:
         raise TypeError("the network of a file is opened, not built")
-    if job.precision == "float16":
-        raise RuntimeRefusedError("float16 is emulated in our networks only", remedy="Take the network of the graph.")
+    if job.precision in EMULATED:
+        message = f"{job.precision} is emulated in our networks only"
+        raise RuntimeRefusedError(message, remedy="Take the network of the graph.")
     return built.to(torch_device.named(job.device, job.index), getattr(torch, job.precision)).eval()
 
 
@@ -180,8 +181,8 @@ def _array(tensor: torch.Tensor) -> Array:
 def load(network: torch.nn.Module, tensors: Mapping[str, Array]) -> None:
     """Load strictly."""
     networks.load(network, tensors)
-    if isinstance(network, HalfNetwork):
-        network.fold()
+    if isinstance(network, RoundedNetwork):
+        network.settle()
 
 
 def forward(network: torch.nn.Module, pictures: Array, *, watch: Watch) -> tuple[Values, Values]:
