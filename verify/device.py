@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from ..converters.errors import UsageError
 from ..mappings.names import did_you_mean
-from .compare import FAIL_ABOVE, HALF_FAIL_ABOVE, HALF_SANE_ERROR, SANE_ERROR, WARN_ABOVE, Verdict, relative_l2
+from .compare import (
+    FAIL_ABOVE,
+    HALF_FAIL_ABOVE,
+    HALF_SANE_ERROR,
+    SANE_ERROR,
+    WARN_ABOVE,
+    Verdict,
+    as_json,
+    relative_l2,
+)
 from .runtimes import Values
 from .runtimes.where import Where
 
@@ -66,7 +75,8 @@ class DeviceParity:
         """Plain values for JSON."""
         return {
             "device": self.device, "precision": self.precision, "verdict": self.verdict.value, "reason": self.reason,
-            "error": self.error, "emulated": self.emulated, "limit": self.limit, "pictures": self.pictures,
+            "error": as_json(self.error), "limit": as_json(self.limit), "pictures": self.pictures,
+            "emulated": None if self.emulated is None else as_json(self.emulated),
             "settings": dict(self.settings), "blind_to": self.blind_to,
         }  # fmt: skip
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from mshub_convert.converters.record import SourceFile
 from mshub_convert.verify.compare import Verdict, compare
+from mshub_convert.verify.device import DeviceParity
 from mshub_convert.verify.diagnosis.hypotheses import Cause
 from mshub_convert.verify.diagnosis.result import Diagnosis, Fault, Point
 from mshub_convert.verify.diagnosis.tensors import Difference
@@ -31,9 +32,15 @@ DETECTION = Detection(
 )  # fmt: skip
 
 
+DEVICE = DeviceParity(
+    "mindspore:Ascend:0", "hf32", Verdict.PASS, "mindspore:Ascend:0 is 2.0e-04 from the CPU", 2e-4, 2.4e-4, 7.2e-4, 4,
+    {"conv_allow_hf32": "True"},
+)  # fmt: skip
+
+
 def passing() -> Proof:
     """Both sides are rounding away from float64; what would have been caught was measured."""
-    return replace(proof(noise=3e-7), detection=DETECTION)
+    return replace(proof(noise=3e-7), detection=DETECTION, devices=(DEVICE,))
 
 
 def failing() -> Proof:
