@@ -272,6 +272,7 @@ def _proof(conversion: Prepared, staged: Staged, how: Verifying, progress: Progr
     with closing(written):
         proof = prove(
             conversion.opened, written, runtime=how.runtime, source_network=how.source_network, inputs=how.inputs,
-            layers=how.report is not None, progress=progress, device_precision=how.device_precision,
+            layers="on failure" if how.report is None else "always", progress=progress,
+            device_precision=how.device_precision,
         )  # fmt: skip
     return how.report.write(proof) if how.report is not None else proof

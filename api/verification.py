@@ -93,7 +93,8 @@ def verify(
         with request.open(progress) as opened:
             proof = prove(
                 opened, other, runtime=target_where, source_runtime=source_where, source_network=source_network,
-                inputs=given, layers=page is not None, progress=progress, device_precision=precision,
+                inputs=given, layers="on failure" if page is None else "always", progress=progress,
+                device_precision=precision,
             )  # fmt: skip
             if self_test is not None:
                 proof = measured(proof, other, self_test, progress)

@@ -15,16 +15,7 @@ import numpy.typing as npt
 
 from ..converters.errors import UsageError
 from ..mappings.names import did_you_mean
-from .compare import (
-    FAIL_ABOVE,
-    HALF_FAIL_ABOVE,
-    HALF_SANE_ERROR,
-    SANE_ERROR,
-    WARN_ABOVE,
-    Verdict,
-    as_json,
-    relative_l2,
-)
+from .compare import FAIL_ABOVE, HALF_FAIL_ABOVE, HALF_SANE_ERROR, SANE_ERROR, WARN_ABOVE, Verdict, as_json, relative_l2
 from .runtimes import Values
 from .runtimes.where import Where
 
@@ -57,9 +48,9 @@ class DeviceParity:
         return self.verdict.good and self.pictures > 0
 
     @property
-    def told(self) -> str:
-        """Verdict and reason, and what is allowed, for a person to read."""
-        return f"{self.verdict.value}: {self.reason}; up to {self.limit:.1e} is allowed; expected in {self.precision}"
+    def said(self) -> str:
+        """The reason and what is allowed, for a person to read."""
+        return f"{self.reason}; up to {self.limit:.1e} is allowed; expected in {self.precision}"
 
     @property
     def blind_to(self) -> str:

@@ -100,7 +100,6 @@ class Proof:
             )
             if any(item.emulated_error is not None for item in self.comparisons):
                 rows.append(("float16", "what computes in it: worst error to that of an emulation, pass to 3"))
-        rows += [("device", item.told) for item in self.devices]
         if self.rounding:
             rows.append(
                 (

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -31,6 +32,8 @@ from .weights import Weights, compare_weights
 
 Progress = Callable[[str, int, int | None], None]
 
+# When both sides are looked into layer by layer.
+Layers = Literal["on failure", "always", "never"]
 # Seconds for one runtime to load and run everything.
 TIMEOUT = 900.0
 
@@ -43,7 +46,7 @@ def prove(
     source_runtime: str | Where | None = None,
     source_network: str | None = None,
     inputs: InputSet = DEFAULT_INPUTS,
-    layers: bool = False,
+    layers: Layers = "on failure",
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
     device_precision: DevicePrecision | None = None,
@@ -51,7 +54,7 @@ def prove(
     """Compare a target with its source: weights, then outputs on all inputs, each runtime in a process of its own.
 
     ``runtime`` and ``source_runtime`` ask for others than the files' own. ``source_network`` (``FILE.py:FACTORY``) is
-    the user's own network for the source, whose code is run. ``layers`` asks for a look into every layer even where
+    the user's own network for the source, whose code is run. ``layers`` says when to look into every layer, even where
     nothing failed. ``device_precision`` says what a device computes in, where that is not what its runtime is told to.
     """
     prover = Prover(
@@ -102,7 +105,7 @@ class Prover:
         *,
         runtime: str | Where | None = None,
         library_check: bool = True,
-        layers: bool = False,
+        layers: Layers = "on failure",
         device_precision: DevicePrecision | None = None,
     ) -> Proof:
         """Compare one target with this source, the target in another ``runtime`` than its own if asked.
@@ -125,7 +128,7 @@ class Prover:
         side: Side,
         devices: Mapping[str, OnDevice],
         library_check: bool,
-        layers: bool,
+        layers: Layers,
         started: float,
     ) -> Proof:
         weights = compare_weights(self.opened, target)
@@ -141,7 +144,7 @@ class Prover:
                 evidence = self._evidence(target, side, weights, both, Path(folder), networks, devices, library_check)
                 proof = judge(weights, evidence, seconds=time.monotonic() - started)
                 # What fails on a device only is no fault of a layer.
-                if layers or proof.failed_on_cpu:
+                if layers == "always" or (layers == "on failure" and proof.failed_on_cpu):
                     found = self._diagnosis(target, side.on_host, both, Path(folder))
                     proof = replace(proof, diagnosis=found, seconds=time.monotonic() - started)
         except VerificationError as error:

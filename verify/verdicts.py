@@ -41,12 +41,24 @@ def parts(proof: Proof) -> tuple[Part, ...]:
             f" tell them apart. Inconclusive where the source's own error is 0 or above {SANE_ERROR:g}."
             + (f" In float16: up to {HALF_FAIL_ABOVE:g} times the error of an emulation." if half else ""),
         ),
-        Part("Device", None, where_it_ran(proof), "A device may differ from the CPU by what its precision explains."),
+        *_devices(proof),
         Part(
             "Preprocessing", None, "not compared: source and target got the same tensors",
             "How pictures become tensors is no part of the weights: `mshub-convert preprocessing` compares that.",
         ),
     )  # fmt: skip
+
+
+_DEVICE_RULE = (
+    "A device differs from the CPU by no more than its precision explains: in float32 by the rule of the runtimes, in a"
+    " lower one by what an emulation of it on these weights and pictures predicts."
+)
+
+
+def _devices(proof: Proof) -> list[Part]:
+    if not proof.devices:
+        return [Part("Device", None, where_it_ran(proof), _DEVICE_RULE)]
+    return [Part(f"Device {item.device}", item.verdict, item.said, _DEVICE_RULE) for item in proof.devices]
 
 
 def where_it_ran(proof: Proof) -> str:

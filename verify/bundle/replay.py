@@ -18,6 +18,7 @@ from ...mappings.traits import Traits
 from ..common import common
 from ..compare import RULE, Verdict
 from ..device import DevicePrecision, OnDevice
+from ..diagnosis.diagnose import diagnose
 from ..errors import LoadError, RuntimeRefusedError, VerificationError
 from ..float64 import PICTURES
 from ..inputs import InputSet
@@ -36,6 +37,8 @@ from .recorded import Recorded, recorded_run
 Progress = Callable[[str, int, int | None], None]
 
 TIMEOUT = 900.0
+# Runs of the source that are compared with.
+_RECORDED = ("source", "reference")
 
 
 def replay(
@@ -75,9 +78,21 @@ def replay(
         try:
             both = common(inputs, side, side)
             with tempfile.TemporaryDirectory(prefix="mshub-bundle-") as scratch:
+                room = Path(scratch)
                 device = _device(side, device_precision, manifest, both.inputs)
-                runs = _runs(opened, side, device, both.inputs, both.target_batch, Path(scratch), progress, timeout)
-                pictures = tuple(map(np.load, both.inputs.save(Path(scratch))))
+                runs = _runs(opened, side, device, both.inputs, both.target_batch, room, progress, timeout)
+                evidence = Evidence(
+                    runs | {name: recorded_run(folder, manifest, name, both.inputs.labels) for name in _RECORDED},
+                    both.inputs, tuple(map(np.load, both.inputs.save(room))), networks, reference,
+                    (target.allowed, target.why), _misread(opened, runs["target"]),
+                    notices=(*both.notices, *_other_rule(manifest)), devices=() if device is None else (device,),
+                )  # fmt: skip
+                proof = replace(judge(weights, evidence, seconds=time.monotonic() - started), target=subject(opened))
+                if proof.failed_on_cpu:
+                    # The file is its own source here: its tensors are those that were proven.
+                    on_host = side.on_host
+                    found = diagnose(opened, opened, on_host, both.inputs, room, timeout=timeout, progress=progress)
+                    proof = replace(proof, diagnosis=found, seconds=time.monotonic() - started)
         except VerificationError as error:
             verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
             first, *rest = error.message.splitlines()
@@ -85,16 +100,12 @@ def replay(
                 verdict, first, weights, (), *networks, "not run", inputs, target=subject(opened), notices=tuple(rest),
                 seconds=time.monotonic() - started,
             )  # fmt: skip
-        for name in ("source", "reference"):
-            runs[name] = recorded_run(folder, manifest, name, both.inputs.labels)
-        others = misread(opened, runs["target"].hashes)
-        loader = runs["target"].loader
-        wrong = (f"{loader} reads other bytes than we do for {listed(collapse(others)[:6])}",) if others else ()
-        evidence = Evidence(
-            runs, both.inputs, pictures, networks, reference, (target.allowed, target.why), wrong,
-            notices=(*both.notices, *_other_rule(manifest)), devices=() if device is None else (device,),
-        )  # fmt: skip
-        return replace(judge(weights, evidence, seconds=time.monotonic() - started), target=subject(opened))
+        return proof
+
+
+def _misread(opened: Opened, outcome: Outcome) -> tuple[str, ...]:
+    names = misread(opened, outcome.hashes)
+    return (f"{outcome.loader} reads other bytes than we do for {listed(collapse(names)[:6])}",) if names else ()
 
 
 def _chosen(manifest: Manifest, runtime: Where | None) -> Target:
