@@ -1,5 +1,6 @@
 """The device verdict: float32 by the ratio, lower precisions by an emulation, on devices that are simulated."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,6 +96,7 @@ def test_outputs_that_cannot_be_compared_fail(broken: np.ndarray, said: str) -> 
     assert found.verdict is Verdict.FAIL
     assert said in found.reason
     assert not found
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["error"] is None
 
 
 def test_nothing_compared_is_not_true() -> None:

@@ -154,6 +154,7 @@ def test_a_failure_names_the_tensors_and_shows_the_pictures_that_differ(texts: d
 def test_a_failure_says_which_layer_and_why(texts: dict[str, str]) -> None:
     found = Page(texts["fail"])
     assert "Device mindspore:Ascend:0 ✓ pass Near enough; up to 6.0e-04 is allowed" in found.text
+    assert "Devices, each against a CPU run of the same graph" in found.text
     first = found.text.index("Where. bn2.scale, bn2.shift (layer3.2.bn2.scale, layer3.2.bn2.shift in the source): beta")
     assert first < found.text.index("What to do")
     assert "beta and gamma are in each other's place" in found.text
