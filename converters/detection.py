@@ -62,13 +62,27 @@ def detect(
     ``height`` and ``width`` are those of the picture that the boxes are wanted on, in pixels.
     """
     pixels = boxes * np.array([height, width, height, width], boxes.dtype)
-    found: list[tuple[Array, Array, Array]] = []
+    places, classes = keep(
+        pixels, scores, score_threshold=score_threshold, iou_threshold=iou_threshold, most=most
+    ).T  # fmt: skip
+    return Detections(pixels[places], scores[places, classes], classes)
+
+
+def keep(
+    pixels: Array,
+    scores: Array,
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+    most: int = MOST_PER_CLASS,
+) -> npt.NDArray[np.intp]:
+    """Anchor and class (K, 2) of what is found: of boxes (anchors, 4) in pixels with ``scores`` (anchors, classes)."""
+    found: list[npt.NDArray[np.intp]] = []
     for index in range(1, scores.shape[1]):
         sure = np.flatnonzero(scores[:, index] > score_threshold)
         kept = sure[suppress(pixels[sure], scores[sure, index], iou_threshold, most)]
-        found.append((pixels[kept], scores[kept, index], np.full(len(kept), index)))
-    parts = zip(*found, strict=True)
-    return Detections(*(np.concatenate(list(part)) for part in parts))
+        found.append(np.stack([kept, np.full(len(kept), index, np.intp)], axis=1))
+    return np.concatenate(found)
 
 
 def suppress(boxes: Array, scores: Array, iou_threshold: float, most: int) -> npt.NDArray[np.intp]:
@@ -115,21 +129,24 @@ def agreement(first: Detections, second: Detections, *, least: float = 0.5) -> A
         candidates = np.flatnonzero(free & (second.classes == first.classes[place]))
         if not len(candidates):
             continue
-        overlaps = _overlaps(first.boxes[place], second.boxes[candidates])
-        best = int(overlaps.argmax())
-        if overlaps[best] >= least:
+        shared = overlaps(first.boxes[place], second.boxes[candidates])
+        best = int(shared.argmax())
+        if shared[best] >= least:
             partner = candidates[best]
             free[partner] = False
-            ious.append(float(overlaps[best]))
+            ious.append(float(shared[best]))
             differences.append(abs(float(first.scores[place]) - float(second.scores[partner])))
     alone = len(first) - len(ious), int(free.sum())
     return Agreement(len(ious), alone, min(ious, default=float("nan")), max(differences, default=float("nan")))
 
 
-def _overlaps(box: Array, others: Array) -> Array:
-    """Intersection over union of a box with others, in float64, pixels of both ends counted."""
-    one, many = box.astype(np.float64), others.astype(np.float64)
-    low, high = np.maximum(one[:2], many[:, :2]), np.minimum(one[2:], many[:, 2:])
-    common = np.prod(np.maximum(high - low + 1, 0), axis=1)
-    areas = np.prod(many[:, 2:] - many[:, :2] + 1, axis=1)
-    return np.asarray(common / (np.prod(one[2:] - one[:2] + 1) + areas - common))
+def overlaps(first: Array, second: Array, *, moved: float = 0.0) -> npt.NDArray[np.float64]:
+    """Intersection over union of boxes (..., 4) in pixels, in float64, pixels of both ends counted.
+
+    With ``moved`` above 0 the most that it can be where every side is off by so many pixels, below 0 the least.
+    """
+    one, other = first.astype(np.float64), second.astype(np.float64)
+    low, high = np.maximum(one[..., :2], other[..., :2]), np.minimum(one[..., 2:], other[..., 2:])
+    common = np.prod(np.maximum(high - low + 1 + 2 * moved, 0), axis=-1)
+    areas = (np.prod(np.maximum(box[..., 2:] - box[..., :2] + 1 - 2 * moved, 0), axis=-1) for box in (one, other))
+    return np.asarray(common / np.maximum(sum(areas) - common, common), np.float64)

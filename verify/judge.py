@@ -7,6 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .compare import SANE_ERROR, Comparison, Output, Verdict, compare, deciding, relative_l2, worst
+from .detections import DetectionParity, detection_parity, with_boxes
 from .device import DeviceParity, OnDevice, device_parity
 from .exhibits import Exhibits
 from .float64 import Float64, compare_float64
@@ -60,21 +61,27 @@ def judge(weights: Weights, evidence: Evidence, *, seconds: float) -> Proof:
     float64 = _float64(weights, evidence)
     devices = tuple(_device(item, runs) for item in evidence.devices)
     comparisons = []
+    detections: list[DetectionParity] = []
     rounding = 0.0
     for index, label in enumerate(evidence.inputs.labels):
-        batch = {name: outcome.outputs[index] for name, outcome in runs.items() if name != "oracle"}
+        given = {name: outcome.outputs[index] for name, outcome in runs.items() if name != "oracle"}
+        batch = with_boxes(given, *evidence.pictures[index].shape[2:])
         for name in batch["reference"]:
             moved, found = _compared(label, name, batch, rounded=bool(weights.rounded))
             rounding = max(rounding, moved)
             comparisons += found
+        if "boxes" in batch["reference"]:
+            detections.append(detection_parity(label, batch))
     outputs, on_devices = [item.verdict for item in comparisons], [item.verdict for item in devices]
-    verdict = worst([weights.verdict, float64.verdict, *outputs, *on_devices])
-    reason = _reason(verdict, weights, float64, comparisons, devices)
+    suppressed = [item.verdict for item in detections if item.verdict is not None]
+    verdict = worst([weights.verdict, float64.verdict, *outputs, *suppressed, *on_devices])
+    reason = _reason(verdict, weights, float64, comparisons, (*detections, *devices))
     notices = list(evidence.misread)
     if notices:
         verdict, reason = Verdict.FAIL, notices[0]
     notices += evidence.notices
     notices += [item.blind_to for item in devices if item.blind_to]
+    notices += [item.reason for item in detections if item.verdict is None]
     if verdict is not Verdict.PASS and evidence.trait_cause:
         notices.append(evidence.trait_cause)
     difference = _library_difference(runs)
@@ -82,7 +89,7 @@ def judge(weights: Weights, evidence: Evidence, *, seconds: float) -> Proof:
         notices += _of_library(evidence.library, difference, evidence.inputs.labels[0], good=verdict.good)
     return Proof(
         verdict, reason, weights, tuple(comparisons), *evidence.networks, evidence.reference, evidence.inputs,
-        float64=float64, devices=devices,
+        float64=float64, detections=tuple(detections), devices=devices,
         exhibits=Exhibits(evidence.pictures, {name: outcome.outputs for name, outcome in runs.items()}),
         runs={name: _run_facts(outcome) for name, outcome in runs.items()}, rounding=rounding,
         library_difference=difference, notices=tuple(notices), seconds=seconds,
@@ -147,7 +154,7 @@ def _reason(
     weights: Weights,
     float64: Float64,
     comparisons: Sequence[Comparison],
-    devices: Sequence[DeviceParity],
+    others: Sequence[DetectionParity | DeviceParity],
 ) -> str:
     """What decides: what comes first of the verdicts, and of the comparisons the worst."""
     for earlier in (weights, float64):
@@ -156,7 +163,7 @@ def _reason(
     found = deciding(comparisons, verdict)
     if found is not None:
         return found.reason
-    return next((item.reason for item in devices if item.verdict is verdict), weights.reason)
+    return next((item.reason for item in others if item.verdict is verdict), weights.reason)
 
 
 def _source_itself(label: str, yardstick: Output, runs: Mapping[str, Output]) -> Comparison:

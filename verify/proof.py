@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .compare import Comparison, Verdict, as_json
+from .detections import DetectionParity
 from .device import DeviceParity
 from .diagnosis.result import Diagnosis
 from .errors import VerificationError
@@ -33,8 +34,9 @@ class ProofFailedError(VerificationError):
 class Proof:
     """A verification: the verdict, and the evidence for it. True when the target may be used.
 
-    The verdict is the worst of four: ``weights``, ``float64``, the ``comparisons`` of the runtimes' outputs on the CPU,
-    and the ``devices`` that were asked for, each against the CPU.
+    The verdict is the worst of these: ``weights``, ``float64``, the ``comparisons`` of the outputs on the CPU,
+    of a detector ``detections``, what suppression leaves at each size, and the ``devices`` that were asked for, each
+    against the CPU.
     ``exhibits`` are the arrays behind them, ``source`` and ``target`` the two files; ``diagnosis`` says what is wrong
     layer by layer, of a failure or where it was asked for, ``detection`` what mistakes would have been caught, if that
     was asked; ``report`` is the page that was written of it. What did not come to be judged is None.
@@ -52,6 +54,7 @@ class Proof:
     exhibits: Exhibits | None = field(default=None, repr=False)
     diagnosis: Diagnosis | None = None
     detection: Detection | None = None
+    detections: tuple[DetectionParity, ...] = ()
     source: Subject | None = None
     target: Subject | None = None
     report: Path | None = None
@@ -100,6 +103,8 @@ class Proof:
             )
             if any(item.emulated_error is not None for item in self.comparisons):
                 rows.append(("float16", "what computes in it: worst error to that of an emulation, pass to 3"))
+        for item in self.detections:
+            rows.append((f"found at {item.label}", item.told))
         if self.rounding:
             rows.append(
                 (
@@ -120,6 +125,7 @@ class Proof:
             "target": self.target.as_dict() if self.target else None,
             "weights": self.weights.as_dict(), "float64": self.float64.as_dict() if self.float64 else None,
             "forward": [_comparison(item) for item in self.comparisons],
+            "detections": [item.as_dict() for item in self.detections],
             "devices": [item.as_dict() for item in self.devices],
             "source_network": self.source_network, "target_network": self.target_network, "reference": self.reference,
             "inputs": self.inputs.as_dict(),

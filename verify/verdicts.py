@@ -41,6 +41,7 @@ def parts(proof: Proof) -> tuple[Part, ...]:
             f" tell them apart. Inconclusive where the source's own error is 0 or above {SANE_ERROR:g}."
             + (f" In float16: up to {HALF_FAIL_ABOVE:g} times the error of an emulation." if half else ""),
         ),
+        *_detections(proof),
         *_devices(proof),
         Part(
             "Preprocessing", None, "not compared: source and target got the same tensors",
@@ -59,6 +60,21 @@ def _devices(proof: Proof) -> list[Part]:
     if not proof.devices:
         return [Part("Device", None, where_it_ran(proof), _DEVICE_RULE)]
     return [Part(f"Device {item.device}", item.verdict, item.said, _DEVICE_RULE) for item in proof.devices]
+
+
+def _detections(proof: Proof) -> tuple[Part, ...]:
+    """Of a detector only."""
+    found = proof.detections
+    if not found:
+        return ()
+    judged = [item.verdict for item in found if item.verdict is not None]
+    overall = worst(judged) if judged else None
+    said = next((item.reason for item in found if item.verdict is overall), "")
+    rule = (
+        "What is left after suppression is the same anchors and classes on both sides, but for those that rounding"
+        " makes fall the other way: by a score, an overlap or an order that float32 cannot tell."
+    )
+    return (Part("Detections", overall, said, rule),)
 
 
 def where_it_ran(proof: Proof) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from mshub_convert.converters.record import SourceFile
 from mshub_convert.verify.compare import Verdict, compare
+from mshub_convert.verify.detections import DetectionParity
 from mshub_convert.verify.device import DeviceParity
 from mshub_convert.verify.diagnosis.hypotheses import Cause
 from mshub_convert.verify.diagnosis.result import Diagnosis, Fault, Point
@@ -36,6 +37,14 @@ DETECTION = Detection(
 def passing() -> Proof:
     """Both sides are rounding away from float64; what would have been caught was measured."""
     return replace(proof(noise=3e-7), detection=DETECTION)
+
+
+def detecting() -> Proof:
+    """The same, as if of a detector."""
+    said = "source and target find the same, but for 2 that rounding makes fall the other way"
+    return replace(
+        passing(), detections=(DetectionParity("32x32", Verdict.PASS, said, 4, 9, 9, 8, 0.99999, 1e-7, 2, 0),)
+    )
 
 
 def failing() -> Proof:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from handmade import failing, inconclusive, passing
+from handmade import detecting, failing, inconclusive, passing
 
 from mshub_convert.verify.bundle.recorded import Recorded
 from mshub_convert.verify.inputs import Photographs, Tensors
@@ -53,7 +53,7 @@ def proofs(folder: Path) -> list[Proof]:
     photographs = Photographs(folder, (folder / "a.png",), 1, ((32, 32),))
     tensors = Tensors(folder / "x.npz", "ab" * 32, ("x",), ((1, 3, 32, 32),))
     recorded = Recorded(folder, ("32x32",), ((32, 32),), ("x.npy",), 1, "one picture", (), photographs.as_dict())
-    found = [passing(), failing(), inconclusive()]
+    found = [passing(), detecting(), failing(), inconclusive()]
     return [*found, *(replace(found[0], inputs=inputs) for inputs in (photographs, tensors, recorded))]
 
 

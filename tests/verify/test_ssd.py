@@ -196,7 +196,10 @@ def test_a_verification_through_the_front_door(tmp_path):
     back = mc.convert(made.path, to="safetensors", out=tmp_path)
     proof = mc.verify(back, sizes=[SIZE], count=2)
     assert proof
-    assert {comparison.label for comparison in proof.comparisons} == {"100x130 loc", "100x130 scores"}
+    outputs = {comparison.label for comparison in proof.comparisons}
+    assert outputs == {"100x130 loc", "100x130 scores", "100x130 boxes"}
+    (found,) = proof.detections
+    assert (found.label, found.pictures, found.unexplained) == ("100x130", 2, 0)
     wrong = mc.verify(made.path, back.path, traits={"norm_eps": "1e-5"}, sizes=[SIZE], count=2)
     assert wrong.verdict is Verdict.FAIL
     assert any("norm_eps is 0.001 in the source and 1e-05 in the target" in notice for notice in wrong.notices)
