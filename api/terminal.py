@@ -177,7 +177,7 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
     rows = _rows()
     for part in parts(proof):
         if part.verdict is not None:
-            said = "as above" if part.said == proof.reason else part.said
+            said = "as the first line says" if part.said == proof.reason else part.said
             rows.add_row(part.name.lower(), f"[{_STYLE[part.verdict.value]}]{SIGNS[part.verdict]}[/] {escape(said)}")
     for label, text in proof.facts():
         rows.add_row(label, escape(text))

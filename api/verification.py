@@ -75,7 +75,12 @@ def verify(
     # A device may be missing: told before anything is downloaded or run.
     check_available(target_where)
     check_available(source_where)
-    if target is None and isinstance(source, (str, Path)) and is_bundle(Path(source)):
+    if isinstance(source, (str, Path)) and is_bundle(Path(source)) and (target is None or Path(source).is_dir()):
+        if target is not None:
+            raise UsageError(
+                f"{source} is an evidence bundle, which is verified alone, not beside {target}",
+                remedy="Leave the second file out; --runtime says which of the bundle's files runs.",
+            )
         if self_test is not None:
             raise UsageError("--self-test mutates a file; a bundle is verified as it is", remedy="Leave it out.")
         proof = verify_bundle(
@@ -87,7 +92,10 @@ def verify(
     else:
         request = SourceRequest(source, weights, init, source_traits or {}, select, classes=classes, bn=bn)
     if target is None:
-        raise UsageError("verify needs a target file", remedy="Give the result of convert(), or a source and a target.")
+        raise UsageError(
+            f"verify needs a target file beside {_said(source)}, which is no evidence bundle",
+            remedy="Give a source and a target, the folder or .zip of a bundle, or in Python the result of convert().",
+        )
     with SourceRequest(str(target), traits=traits or {}).open(progress) as other:
         _refuse_other_weights(request, other)
         with request.open(progress) as opened:
@@ -99,6 +107,10 @@ def verify(
             if self_test is not None:
                 proof = measured(proof, other, self_test, progress)
     return _reported(proof, page)
+
+
+def _said(source: object) -> str:
+    return str(source) if isinstance(source, (str, Path)) else f"the {type(source).__name__}"
 
 
 def _reported(proof: Proof, page: Report | None) -> Proof:

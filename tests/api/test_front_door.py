@@ -9,6 +9,7 @@ import pytest
 
 import mshub_convert as mc
 from mshub_convert.converters.codecs import open_checkpoint
+from mshub_convert.converters.errors import UsageError
 from mshub_convert.mappings.architectures import architecture
 from mshub_convert.mappings.architectures.resnet import ResNet
 from mshub_convert.mappings.dialects import dialect
@@ -231,6 +232,20 @@ def test_a_target_of_drawn_weights_is_not_compared_with_pretrained_ones(tmp_path
     with pytest.raises(mc.MshubConvertError, match="drawn weights") as caught:
         mc.verify("timm:resnext50_32x4d", drawn.path)
     assert caught.value.remedy == "Say --init calibrated:4."
+
+
+def test_what_is_neither_a_bundle_nor_two_files_is_said(weights_file: Callable[..., Path], tmp_path: Path) -> None:
+    source = weights_file()
+    with pytest.raises(UsageError, match=f"needs a target file beside {source}, which is no evidence bundle") as caught:
+        mc.verify(source)
+    assert "the folder or .zip of a bundle" in caught.value.remedy
+    with pytest.raises(UsageError, match="beside the dict, which"):
+        mc.verify({})
+    evidence = tmp_path / "evidence"
+    evidence.mkdir()
+    (evidence / "manifest.json").write_text("{}")
+    with pytest.raises(UsageError, match=f"is an evidence bundle, which is verified alone, not beside {source}"):
+        mc.verify(evidence, source)
 
 
 def test_an_error_tells_its_remedy_as_text(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 from mshub_convert.converters.errors import EnvironmentError_
 from mshub_convert.verify.errors import MissingPackageError
 from mshub_convert.verify.inputs import MEAN, STD, Photographs, pictures
+from mshub_convert.verify.preprocessing.album import given
 
 SIZES = ((64, 64), (65, 71))
 
@@ -128,3 +129,12 @@ def test_without_pillow_the_extra_is_named(album: Path, monkeypatch: pytest.Monk
         Photographs.choose(album, count=8, sizes=SIZES)
     assert caught.value.remedy == "pip install 'mshub-convert[images]'"
     assert caught.value.exit_code == 5
+
+
+def test_preprocessing_leaves_out_what_cannot_be_read(album: Path) -> None:
+    (album / "p3.png").write_text("no picture")
+    paths, told, left_out = given(album)
+    assert [path.stem for path in paths] == ["p0", "p1", "p2", "p4", "p5", "p6", "p7", "p8", "p9"]
+    assert all(path.is_absolute() for path in paths)
+    assert told == f"9 of 10 pictures of {album}"
+    assert left_out == ["p3.png is left out: it cannot be read (cannot identify image file 'p3.png')"]

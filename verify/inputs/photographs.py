@@ -39,32 +39,12 @@ class Photographs:
     def choose(cls, folder: Path, *, count: int, sizes: tuple[Size, ...], asked: bool = False) -> "Photographs":
         """Up to ``count`` pictures of a folder (not of folders in it), evenly spaced in the order of names.
 
-        A file that cannot be read, or is nearly constant, is left out, with a notice, and the next one taken. Raises
-        EnvironmentError_ where nothing is left, MissingPackageError without Pillow.
+        Those of which nothing can be learned are left out, as :func:`usable` says. Raises EnvironmentError_ where
+        nothing is left, MissingPackageError without Pillow.
         """
         image = pillow(f"--images {folder}")
         candidates, others = pictures_in(folder, image)
-        files: list[Path] = []
-        looks: list[Picture] = []
-        left_out: list[str] = []
-        for path in _evenly_spaced(candidates, count):
-            if len(files) == count:
-                break
-            try:
-                look = read_photograph(path, _LOOK, image)
-            except PhotographError as error:
-                left_out.append(f"{path.name} is left out: {error}")
-                continue
-            if is_nearly_constant(look):
-                left_out.append(f"{path.name} is left out: it is nearly constant, and hides what it runs through")
-                continue
-            files.append(path)
-            looks.append(look)
-        if not files:
-            raise EnvironmentError_(
-                f"no picture in {folder} can be used:\n  " + "\n  ".join(left_out[:8]),
-                remedy="Give a folder of at least 8 photographs.",
-            )
+        files, looks, left_out = usable(folder, candidates, count, image)
         found = [*left_out, *monotony(looks, [path.name for path in files])]
         if others:
             found.append(f"{counted(others, 'other file')} in {folder} left alone: not named as pictures are")
@@ -140,6 +120,38 @@ def pictures_in(folder: Path, image: ModuleType) -> tuple[list[Path], int]:
             remedy="Give a folder of at least 8 photographs, such as .jpg or .png files.",
         )
     return found, len(files) - len(found)
+
+
+def usable(
+    folder: Path, paths: list[Path], count: int, image: ModuleType
+) -> tuple[list[Path], list[Picture], list[str]]:
+    """Up to ``count`` of a folder's pictures, evenly spaced, each at 64x64, and what was left out, in words.
+
+    A file that cannot be read, or is nearly constant, is left out, and the next one taken. Raises EnvironmentError_
+    where nothing is left.
+    """
+    files: list[Path] = []
+    looks: list[Picture] = []
+    left_out: list[str] = []
+    for path in _evenly_spaced(paths, count):
+        if len(files) == count:
+            break
+        try:
+            look = read_photograph(path, _LOOK, image)
+        except PhotographError as error:
+            left_out.append(f"{path.name} is left out: {error}")
+            continue
+        if is_nearly_constant(look):
+            left_out.append(f"{path.name} is left out: it is nearly constant, and hides what it runs through")
+            continue
+        files.append(path)
+        looks.append(look)
+    if not files:
+        raise EnvironmentError_(
+            f"no picture in {folder} can be used:\n  " + "\n  ".join(left_out[:8]),
+            remedy="Give a folder of at least 8 photographs.",
+        )
+    return files, looks, left_out
 
 
 def read_photograph(path: Path, size: Size, image: ModuleType) -> Picture:

@@ -110,6 +110,14 @@ class Tensors:
 def _arrays(file: Path) -> Mapping[str, Array]:
     if not file.is_file():
         raise EnvironmentError_(f"no file {file}", remedy="Check the path given with --inputs.")
+    with file.open("rb") as opened:
+        head = opened.read(6)
+    # numpy would take anything else for a pickle, and say so.
+    if not head.startswith((b"PK", b"\x93NUMPY")):
+        raise MalformedFileError(
+            f"{file} is no .npz file: it begins with {head.decode('latin-1')!r}, not as a zip",
+            remedy="Save it with numpy.savez(FILE, pictures=…).",
+        )
     try:
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):

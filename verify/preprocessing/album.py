@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ...mappings.names import counted
-from ..inputs.photographs import pictures_in, pillow
+from ..inputs.photographs import pictures_in, pillow, usable
 from ..inputs.procedural import scene
 
 # Height and width: wide, high and square, with odd margins, one hardly larger than a crop and one much larger.
@@ -26,10 +26,10 @@ def made(folder: Path, seed: int = 0) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def given(folder: Path) -> tuple[tuple[Path, ...], str]:
-    """Up to 32 pictures of a folder, evenly spaced in the order of names, and which these are, in words."""
-    found, _ = pictures_in(folder, pillow(f"--images {folder}"))
-    count = min(len(found), _MOST)
-    chosen = tuple(found[index * len(found) // count].absolute() for index in range(count))
-    many = f"{count} of {len(found)} pictures" if len(found) > count else counted(count, "picture")
-    return chosen, f"{many} of {folder}"
+def given(folder: Path) -> tuple[tuple[Path, ...], str, list[str]]:
+    """Up to 32 pictures of a folder, evenly spaced in the order of names, which these are, and what was left out."""
+    image = pillow(f"--images {folder}")
+    found, _ = pictures_in(folder, image)
+    chosen, _, left_out = usable(folder, found, _MOST, image)
+    many = f"{len(chosen)} of {len(found)} pictures" if len(found) > len(chosen) else counted(len(chosen), "picture")
+    return tuple(path.absolute() for path in chosen), f"{many} of {folder}", left_out

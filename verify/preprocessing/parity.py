@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ...converters.errors import EnvironmentError_
 from ...converters.preprocessing import Preprocessing, from_facts
+from ...mappings.names import counted
 from ..errors import RuntimeRefusedError
 from ..process import call
 from . import album, causes
@@ -128,12 +129,12 @@ def preprocessing_parity(
     started = time.monotonic()
     say = progress or (lambda *_: None)
     with tempfile.TemporaryDirectory(prefix="mshub-preprocessing-") as scratch:
-        folder = Path(scratch)
+        folder, left_out = Path(scratch), list[str]()
         if images is None:
             paths = album.made(folder / "pictures")
             told = f"{len(paths)} drawn pictures in .jpg and .png files of several proportions"
         else:
-            paths, told = album.given(images)
+            paths, told, left_out = album.given(images)
         sides = {}
         for name, party in (("source", source), ("target", target)):
             say(f"preparing pictures by {party.label}", 0, None)
@@ -157,7 +158,7 @@ def preprocessing_parity(
         if measure is not None:
             say("running the network on both", 0, None)
             result = replace(result, effect=measure(ours.arrays, theirs.arrays, folder))
-    notices = _notices(result, paths)
+    notices = (*left_out, *_notices(result, paths))
     return replace(result, notices=notices, seconds=time.monotonic() - started)
 
 
@@ -229,5 +230,5 @@ def _notices(result: Parity, paths: Sequence[Path]) -> tuple[str, ...]:
             "the libraries, or a step that is not looked for, such as padding)"
         )
     if len(paths) < 3:
-        found.append(f"{len(paths)} pictures are few: give some of several proportions")
+        found.append(f"{counted(len(paths), 'picture')} only: give some of several proportions")
     return tuple(found)
