@@ -178,7 +178,8 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
     for part in parts(proof):
         if part.verdict is not None:
             said = "as the first line says" if part.said == proof.reason else part.said
-            rows.add_row(part.name.lower(), f"[{_STYLE[part.verdict.value]}]{SIGNS[part.verdict]}[/] {escape(said)}")
+            name = part.name[0].lower() + part.name[1:]
+            rows.add_row(name, f"[{_STYLE[part.verdict.value]}]{SIGNS[part.verdict]}[/] {escape(said)}")
     for label, text in proof.facts():
         rows.add_row(label, escape(text))
     _show(console, rows)
