@@ -16,7 +16,8 @@ from ...mappings.graph import Graph
 from ...mappings.names import listed
 from ..inputs import InputSet
 from ..networks import exact
-from ..runtimes import FileNetwork, GraphNetwork, Job, Outcome, run
+from ..running import first_pictures, job_of
+from ..runtimes import FileNetwork, GraphNetwork, Outcome, run
 from ..runtimes.job import Values
 from ..runtimes.where import CPU
 from ..sides import Side, rebuilt_side
@@ -49,7 +50,7 @@ def diagnose(
     and traits is looked into instead. Files go into ``folder``. What a runtime cannot do becomes a notice.
     """
     started = time.monotonic()
-    pictures = _pictures(inputs, folder)
+    pictures = first_pictures(inputs.save(folder)[:_SIZES], 1, folder)
     watched_side = target_side
     if not _has_values(target_side):
         rebuilt = rebuilt_side(target, target_side.runtime)
@@ -102,21 +103,9 @@ def _nothing(source: Opened, target: Opened) -> str:
     return "no layer is wrong by itself, and all parameters are right: roundings add up to the difference"
 
 
-def _pictures(inputs: InputSet, folder: Path) -> tuple[Path, ...]:
-    """The first picture of the first sizes."""
-    paths = []
-    for number, path in enumerate(inputs.save(folder)[:_SIZES]):
-        paths.append(folder / f"diagnosis-{number}.npy")
-        np.save(paths[-1], np.load(path, allow_pickle=False)[:1])
-    return tuple(paths)
-
-
 def _watch(name: str, side: Side, pictures: tuple[Path, ...], folder: Path, timeout: float) -> Outcome:
-    job = Job(
-        side.runtime, side.network, side.weights, pictures, folder / f"watched-{name}", side.precision, side.device,
-        watch="values", batch=side.batch, index=side.index,
-    )  # fmt: skip
-    return run(job, timeout=timeout)
+    output = folder / f"watched-{name}"
+    return run(job_of(side, side.precision, pictures, output, batch=side.batch, watch="values"), timeout=timeout)
 
 
 @dataclass(slots=True)
