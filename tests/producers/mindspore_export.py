@@ -29,7 +29,8 @@ def export(sample: Sample, path: Path, *, naming: str = "mindcv") -> None:
     network = networks.build(sample.network.graph(exportable), grounding)
     networks.load(network, sample.named(naming))
     if sample.traits.stem_pool == "symmetric":
-        network.steps = tuple(_padded(step) for step in network.steps)
+        (chain,) = network.chains
+        chain.steps = tuple(_padded(step) for step in chain.steps)
     picture = mindspore.Tensor(np.zeros((1, 3, *square(sample, 7)), np.float32))
     mindspore.export(network, picture, file_name=str(path), file_format="ONNX")
 
