@@ -271,7 +271,9 @@ def show_card(found: "CardInspection") -> None:
         told = ", ".join(f"{name} {number:g}" for name, number in value.items()) if isinstance(value, dict) else value
         rows.add_row(escape(key), escape("" if told is None else str(told)))
     for asset in card.assets:
-        rows.add_row("asset", escape(f"{asset.name} ({asset.file_format or 'no format stated'}) {asset.link}"))
+        rows.add_row(
+            "asset", escape(f"{asset.name or 'no address'} ({asset.file_format or 'no format stated'}) {asset.link}")
+        )
         digest = asset.sha256 or "(none)"
         rows.add_row("", f"sha256 {digest}{'' if asset.fully_checked or not asset.sha256 else '… (only its start)'}")
     claims = found.claims

@@ -3,10 +3,24 @@
 from dataclasses import replace
 
 from ..mappings.architectures import architecture
+from ..mappings.architectures.resnet_relatives import named_relative
 from ..mappings.architectures.resnet_v2 import ResNetV2
 from ..mappings.identify import Identification
 from .findings import Finding
 from .sources import Source
+
+
+def relative_of_its_name(source: Source, said: object) -> tuple[Finding, ...]:
+    """A mere file that is called as a network with the same tensors and another function, or ``said`` (arch) so."""
+    if source.origin.kind != "file":
+        return ()
+    for text, where in ((source.file.name, "its name"), (said, "its entry arch")):
+        name, reason = named_relative(text) if isinstance(text, str) else ("", "")
+        if name:
+            fact = f"{source.file.name} is of {name}, by {where}: {reason}"
+            remedy = "If it is a plain network all the same, name that: such as timm:resnet50 --weights FILE."
+            return (Finding("architecture", fact, (), remedy),)
+    return ()
 
 
 def as_it_is(source: Source, found: Identification) -> tuple[Source, list[Finding]]:

@@ -9,7 +9,7 @@ from ..mappings.identify import Identification, UnidentifiedError, identify
 from ..mappings.names import listed
 from ..mappings.traits import Traits
 from ..mappings.wrappers import wrapper_prefix
-from .claims import as_it_is
+from .claims import as_it_is, relative_of_its_name
 from .classes import can_cut, check_asked, told, too_many
 from .codecs import open_checkpoint
 from .decided_traits import decided, other_activations, traits_shown
@@ -134,7 +134,10 @@ def _open(
         source, found.dialect, kept, overrides=overrides, configured=stated.traits, seen=seen
     )  # fmt: skip
     notices += traits.notices
-    problems = (*_broken_promise(source, found), *_not_the_models(source, kept), *too_many(classes, source, found))
+    problems = (
+        *_broken_promise(source, found), *_not_the_models(source, kept), *too_many(classes, source, found),
+        *(() if recovered or kept.data else relative_of_its_name(source, checkpoint.metadata.get("arch"))),
+    )  # fmt: skip
     held = found.architecture.classes
     return Opened(
         source, checkpoint, tensors, selected, found, traits.traits, traits.where, kept, problems, tuple(notices),

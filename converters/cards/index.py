@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from ...mappings.names import closest
 from .addresses import CardAddress
 from .card import Asset, Card
 from .fields import FIELDS
@@ -41,3 +42,12 @@ def called(name: str) -> tuple[str, ...]:
     """The cards whose UID ends so: ``resnext50_imagenet2012`` or ``1.9/resnext50_imagenet2012``."""
     end = f"/{name.removesuffix('.md').casefold()}"
     return tuple(uid for uid in uids() if uid.casefold().endswith(end))
+
+
+def nearest(name: str) -> tuple[str, ...]:
+    """Cards for a name that is none: the newest of each name that goes on from it, else of those spelt most alike."""
+    newest: dict[str, str] = {}
+    for uid in reversed(uids()):
+        newest.setdefault(uid.rpartition("/")[2], uid)
+    of_network = [uid for last, uid in newest.items() if last.casefold().startswith(f"{name.casefold()}_")]
+    return tuple(of_network[:3]) or tuple(newest[last] for last in closest(name, newest))

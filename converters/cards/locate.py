@@ -76,7 +76,10 @@ def _address(text: str) -> CardAddress:
         return CardAddress(named[0])
     if named:
         raise UsageError(f"{text} is the name of {len(named)} cards: {listed(named)}", remedy="Give one of them whole.")
+    near = () if addresses.is_url(text) else index.nearest(text)
     remedy = "A card is meant by its UID, its address in the hub or a file; see `mshub-convert list mshub:`."
+    if near:
+        remedy = f"Did you mean {listed(near, 'or')}? {remedy}"
     raise UsageError(f"{text!r} means no card of MindSpore Hub", remedy=remedy)
 
 

@@ -46,7 +46,9 @@ def cached_path(url: str, cache: Path | None = None) -> Path:
     import pooch
 
     folder = cache or Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("mshub-convert"))
-    return folder / str(pooch.utils.unique_file_name(url))
+    # A folder for each address, so that files keep their own names: those are told and recorded.
+    unique, _, name = str(pooch.utils.unique_file_name(url)).partition("-")
+    return folder / unique / name
 
 
 def fetch(
@@ -85,7 +87,7 @@ def fetch(
             _check(part.path, path, url, sha256_prefix)
             part.path.replace(path)
     except OSError as error:
-        raise _unwritable(path.parent, error) from None
+        raise _unwritable(path.parent.parent, error) from None
     return path
 
 

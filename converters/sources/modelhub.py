@@ -73,7 +73,10 @@ def weights(repository: Repository) -> External:
 def _read_folder(folder: Path) -> Repository:
     if not (folder / config.PATH).is_file():
         fact = f"is no repository of modelhub.ai: it has no {config.PATH}" if folder.is_dir() else "is no folder"
-        raise EnvironmentError_(f"{folder} {fact}", remedy="Give a file, or the folder that has contrib_src.")
+        remedy = "Give a file, or the folder that has contrib_src."
+        if (folder / "mindspore_hub_conf.py").is_file():
+            remedy = "It is an entry of MindSpore Hub: give the .ckpt in it."
+        raise EnvironmentError_(f"{folder} {fact}", remedy=remedy)
     return read_repository(_Folder(folder), str(folder))
 
 

@@ -188,7 +188,7 @@ def _fetched(card: Card, asset: Asset, request: Request) -> Path:
     except EnvironmentError_ as error:
         raise EnvironmentError_(
             f"the weights of {_said(card)} cannot be had: {error.message}",
-            remedy="Try again (what is there is gone on with), or download the file elsewhere: --weights FILE.",
+            remedy=error.remedy,
         ) from None
 
 

@@ -98,7 +98,8 @@ def architecture(name: str, *, classes: int | None = None) -> Architecture:
     if found is None:
         reason = next((text for family in _FROM_THE_LAST if (text := family.why_not(name))), "")
         if reason:
-            raise UnknownNameError(f"{name} is not supported: {reason}", remedy=f"Supported: {', '.join(known())}.")
+            remedy = "See `mshub-convert list` for the networks that are converted."
+            raise UnknownNameError(f"{name} is not supported: {reason}", remedy=remedy)
         raise UnknownNameError(f"unknown architecture {name!r}", remedy=did_you_mean(name, known()))
     return found if classes is None else found.with_classes(classes)
 

@@ -36,6 +36,8 @@ _OF_TENSOR = (
     (r"\.se_module\.fc1\.", "model_zoo's senet, whose excitation and classifier have no bias"),
     (r"(^|\.)stages\.\d+\.blocks\.\d+\.conv3\.", "timm's pre-activation ResNet, which is another network"),
 )  # fmt: skip
+# Relatives that have the very tensors of ours: only what a file is called, or says of itself, tells them apart.
+_SAME_TENSORS = re.compile(r"(?:se)?resne(?:xt|t)(?:aa|blur)\d+\w*", re.IGNORECASE)
 _ANY = re.compile("|".join(pattern for pattern, _ in _OF_TENSOR))
 
 
@@ -47,6 +49,18 @@ def why_not(name: str) -> str:
     if name.startswith(("resnet", "resnext", "wide_resnet", "seresnet", "seresnext")):
         return "its depth, stem, width or norm is none that we describe"
     return ""
+
+
+def named_relative(text: str) -> tuple[str, str]:
+    """The relative with the same tensors that a text names, and why it is not ours; both empty if it names none.
+
+    >>> named_relative("resnetblur50-84f4748f.pth")
+    ('resnetblur50', 'anti-aliased down-sampling has the same names and shapes but another function')
+    >>> named_relative("resnet50.pth")
+    ('', '')
+    """
+    found = _SAME_TENSORS.search(text)
+    return (found[0], why_not(found[0].lower())) if found else ("", "")
 
 
 def why_not_tensors(names: Iterable[str]) -> str:

@@ -176,6 +176,32 @@ def test_a_file_that_keeps_the_promise_but_for_the_classes(opened: Open, weights
     assert opened(source).problems == ()
 
 
+@pytest.mark.parametrize("name", ["resnetblur50-84f4748f.pth", "my_seresnextaa101d_32x8d.safetensors"])
+def test_a_file_called_as_a_network_with_the_same_tensors(
+    opened: Open, save: Callable[..., Path], small_arrays: Arrays, name: str
+) -> None:
+    path = save(small_arrays, name)
+    (problem,) = opened(path).problems
+    assert problem.message.startswith(f"{name} is of ")
+    assert "by its name: anti-aliased down-sampling has the same names and shapes" in problem.message
+    assert "timm:resnet50 --weights FILE" in problem.remedy
+    said = Source("timm:small", path, "small", Origin("stated"))
+    assert opened(said).problems == (), "who says what it is, is believed"
+
+
+@pytest.mark.slow
+def test_a_file_that_says_it_was_trained_as_another_network(
+    opened: Open, tmp_path: Path, weights_file: Callable[..., Path], arrays: Callable[[Path], Arrays]
+) -> None:
+    import torch
+
+    state = {name: torch.from_numpy(array) for name, array in arrays(weights_file()).items()}
+    for arch, told in (("resnetaa50d", 1), ("resnet50d", 0), (50, 0)):
+        torch.save({"state_dict": state, "arch": arch}, tmp_path / "model_best.pth.tar")
+        problems = opened(tmp_path / "model_best.pth.tar").problems
+        assert ["of resnetaa50d, by its entry arch" in problem.message for problem in problems] == [True] * told
+
+
 def test_drawn_weights_said_to_be_a_models(opened: Open, weights_file: Callable[..., Path]) -> None:
     path = weights_file(seed=2)
     found = opened(Source("timm:x", path, "x", Origin("stated")))

@@ -106,12 +106,15 @@ def test_a_broken_repository_names_file_and_place(clone: Callable[..., Path], tm
     [
         (("inspect", "empty"), 5, "is no repository of modelhub.ai"),
         (("empty", "--to", "ckpt"), 5, "is no repository of modelhub.ai"),
+        (("entry", "--to", "ckpt"), 5, "an entry of MindSpore Hub: give the .ckpt in it"),
         (("inspect", "empty", "--select", "ema"), 2, "--select"),
         (("empty", "--to", "ckpt", "--model-url", "https://x.org/y"), 2, "for publications"),
     ],
 )
 def test_mistakes(tmp_path: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "entry").mkdir()
+    (tmp_path / "entry/mindspore_hub_conf.py").touch()
     result = run(*arguments, cwd=tmp_path)
     assert result.returncode == code, result.stderr
     assert said in result.stderr

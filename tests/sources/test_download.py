@@ -13,7 +13,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 def _only_file(folder):
-    (found,) = folder.iterdir()
+    (found,) = (path for path in folder.rglob("*") if path.is_file())
     return found
 
 
@@ -39,7 +39,7 @@ def test_download_then_cache(web, tmp_path, prefix):
     path = download.fetch(url, sha256_prefix=prefix, cache=tmp_path, progress=lambda *step: steps.append(step))
     assert path.read_bytes() == DATA
     assert path == _only_file(tmp_path) == download.cached_path(url, tmp_path)
-    assert path.name.endswith(f"net-{SHA256[:8]}.pth")
+    assert path.name == f"net-{SHA256[:8]}.pth", "messages and records tell it"
     assert {(what, total) for what, _, total in steps} == {(f"net-{SHA256[:8]}.pth", len(DATA))}
     done = [count for _, count, _ in steps]
     assert done == sorted(done)
@@ -57,7 +57,7 @@ def test_wrong_sha256_is_set_aside_and_never_used(web, tmp_path):
     for fact in (url, "00000000", SHA256, ".mismatch"):
         assert fact in caught.value.message
     assert "--weights" in caught.value.remedy
-    assert _only_file(tmp_path).name.endswith("net-00000000.pth.mismatch")
+    assert _only_file(tmp_path).name == "net-00000000.pth.mismatch"
 
 
 def test_cached_file_is_checked_again(web, tmp_path):
@@ -121,8 +121,9 @@ def test_part_of_a_file_that_has_changed_is_not_gone_on_with(web, tmp_path):
 
 def test_part_without_a_version_is_only_gone_on_with_where_a_sha256_is_known(web, tmp_path):
     url = f"{web.url}/net.pth"
-    part = download.cached_path(url, tmp_path).with_name(f"{download.cached_path(url, tmp_path).name}.part")
+    part = download.cached_path(url, tmp_path).with_name("net.pth.part")
     web.files["/net.pth"], web.ranged = DATA, True
+    part.parent.mkdir()
     part.write_bytes(b"x" * 1000)
     assert download.fetch(url, sha256_prefix=None, cache=tmp_path).read_bytes() == DATA
     assert web.ranges == []
@@ -138,7 +139,9 @@ def test_part_without_a_version_is_only_gone_on_with_where_a_sha256_is_known(web
 def test_part_that_is_whole_or_too_long(web, tmp_path, there, requests):
     url = f"{web.url}/net.pth"
     web.files["/net.pth"], web.ranged = DATA, True
-    download.cached_path(url, tmp_path).with_name(f"{download.cached_path(url, tmp_path).name}.part").write_bytes(there)
+    part = download.cached_path(url, tmp_path).with_name("net.pth.part")
+    part.parent.mkdir()
+    part.write_bytes(there)
     assert download.fetch(url, sha256_prefix=SHA256, cache=tmp_path).read_bytes() == DATA
     assert len(web.seen) == requests
 
@@ -147,12 +150,13 @@ def test_part_that_another_process_is_at_is_left_alone(web, tmp_path):
     url = f"{web.url}/net.pth"
     web.files["/net.pth"] = DATA
     path = download.cached_path(url, tmp_path)
+    path.parent.mkdir()
     with transfer.part_of(path) as theirs:
         theirs.stream.write(b"theirs")
         theirs.stream.flush()
         assert download.fetch(url, sha256_prefix=SHA256, cache=tmp_path) == path
         assert theirs.path.read_bytes() == b"theirs"
-    assert {file.name for file in tmp_path.iterdir()} == {path.name, f"{path.name}.part"}
+    assert {file.name for file in tmp_path.rglob("*.*")} == {path.name, f"{path.name}.part"}
 
 
 def test_interruption_leaves_a_part_for_the_next_time(web, tmp_path):

@@ -134,12 +134,12 @@ def test_from_uid_to_timm_names(hub, web, weights, asset, tmp_path):
         "card_url": f"{addresses.HOME}/{UID}.md",
         "url": f"{web.url}/models/small.ckpt", "sha256": digest, "sha256_checked": "full",
     }  # fmt: skip
-    assert record["sources"][0]["sha256"] == digest
+    assert (record["sources"][0]["name"], record["sources"][0]["sha256"]) == ("small.ckpt", digest)
     assert record["traits"]["stem_pool"] == "same"
     notices = " ".join(result.notices)
     for said in ("stripped the prefix network.", "left out", "of optimiser and training loop", "stem_pool=same"):
         assert said in notices
-    assert "1001 classes for ImageNet's 1000" in notices
+    assert "small.ckpt has 1001 classes for ImageNet's 1000" in notices
     assert "--classes 1000" in notices
     # The second time nothing is downloaded, and the file is checked all the same.
     count = len(web.seen)
@@ -257,7 +257,8 @@ def test_wrong_sha256_is_set_aside(hub, web, tmp_path, digits):
     assert caught.value.exit_code == 5
     for fact in (UID, f"{web.url}/models/small.ckpt", "0" * digits, "set aside as", ".mismatch"):
         assert fact in caught.value.message
-    assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".mismatch"]
+    assert [file.name for file in (tmp_path / "cache").rglob("*.*")] == ["small.ckpt.mismatch"]
+    assert caught.value.remedy.startswith("Try again; if it stays so, something on the way changes files")
     assert not (tmp_path / "out").exists()
 
 
@@ -361,6 +362,14 @@ def test_what_means_no_card(hub, tmp_path):
         assert remedy in caught.value.remedy
     with pytest.raises(UsageError, match="means no card"):
         resolve("https://example.org/net.pth", Request(tmp_path))
+    for text, card in (
+        ("resnext50", "mindspore/1.10/resnext50_imagenet2012"),
+        ("resnet50_imagenet", "mindspore/2.5/resnet50_imagenet2012"),
+    ):
+        with pytest.raises(UsageError, match="means no card") as caught:
+            resolve(f"mshub:{text}", Request(tmp_path))
+        assert caught.value.remedy.startswith("Did you mean ")
+        assert card in caught.value.remedy
     with pytest.raises(UsageError, match=r"is the name of 7 cards: .* and mindspore/1\.10/resnext50_imagenet2012"):
         resolve("mshub:resnext50_imagenet2012", Request(tmp_path))
     with pytest.raises(EnvironmentError_, match=r"no card \./none\.md"):
