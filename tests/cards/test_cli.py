@@ -118,7 +118,7 @@ def test_errors_and_exit_codes(run: Run, card: Path) -> None:
         ),
         (["mshub:resnext50_v1.0", "--to", "ckpt"], 2, "has no file"),
         ([card.name, "--to", "ckpt", "--weights", card.name], 5, "its sha256 does not begin with 22857131"),
-        (["mshub:resnext50", "--to", "ckpt"], 2, "Did you mean mindspore/1.10/resnext50_imagenet2012"),
+        (["mshub:resnext50", "--to", "ckpt"], 2, "or mindspore/ascend/1.2/resnext50_v1.2_imagenet2012?"),
         (["timm:resnetblur50", "--to", "ckpt"], 2, "See `mshub-convert list` for the networks"),
         (["inspect", "none.md"], 5, "no card none.md"),
         ([card.name, "--to", "ckpt", "--classes", "0"], 2, "--classes"),
