@@ -405,7 +405,7 @@ def test_relatives_are_refused_with_the_reason(name: str, reason: str) -> None:
     with pytest.raises(UnknownNameError, match="is not supported") as caught:
         architecture(name)
     assert reason in caught.value.message
-    assert "resnext50_32x4d" in caught.value.remedy
+    assert "mshub-convert list" in caught.value.remedy
     assert caught.value.exit_code == 2
 
 
