@@ -197,7 +197,7 @@ def test_the_network_is_rebuilt_where_the_library_cannot_be_it(tmp_path: Path, m
         assert sides.own_side(found).label == "mmpretrain's own resnet18 (norm_eps=0.001)"
     with opened(file, traits={"stem_pool": "same"}) as found:
         assert "built by mshub-convert" in sides.own_side(found).label
-    monkeypatch.setattr(sides, "_installed", lambda package: package != "mmpretrain")
+    monkeypatch.setattr(sides, "installed", lambda package: package != "mmpretrain")
     with opened(file) as found:
         assert "built by mshub-convert" in sides.own_side(found).label
 

@@ -134,7 +134,7 @@ def test_a_file_runs_where_it_belongs_unless_asked_otherwise(to: str, own: str, 
 def test_a_runtime_that_is_not_installed_is_said_before_anything_runs(
     runtime: str, extra: str, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sides, "_installed", lambda package: package != runtime)
+    monkeypatch.setattr(sides, "installed", lambda package: package != runtime)
     monkeypatch.setattr(Prover, "_run", lambda *_: pytest.fail("something ran"))
     target = {"onnxruntime": "onnx", "mindspore": "mindir", "torch": "onnx"}[runtime]
     with pytest.raises(MissingPackageError, match="is not installed, and the verification runs it") as caught:
