@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mshub_convert.conversion import TOOL, export
+from mshub_convert.converters.digest import file_sha256
 from mshub_convert.converters.errors import EnvironmentError_, MalformedFileError, UsageError
 from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Options, Progress, prepare, write
@@ -19,7 +20,7 @@ from mshub_convert.converters.staging import take_name
 from mshub_convert.converters.target import Target, output_path, parse_target
 from mshub_convert.mappings.errors import MshubConvertError
 from mshub_convert.request import SourceRequest
-from mshub_convert.verify.bundle.manifest import NAME, TamperedError, digest, is_bundle, read
+from mshub_convert.verify.bundle.manifest import NAME, TamperedError, is_bundle, read
 from mshub_convert.verify.inputs import InputSet
 from mshub_convert.verify.prover import TIMEOUT, Prover
 
@@ -70,7 +71,7 @@ def bundle(
         _replaceable(path, overwrite)
     with request.open(progress) as opened, PublicationFolder(path) as folder:
         proofs = _fill(folder.path, opened, targets, inputs, progress)
-        sha256 = digest(folder.path / NAME)
+        sha256 = file_sha256(folder.path / NAME)
         if not packed:
             _remove_old(path, folder.path)
             return Bundle(folder.commit(), sha256, proofs)
@@ -185,7 +186,7 @@ def verify_bundle(
     from mshub_convert.verify.bundle.replay import replay
 
     with _folder_of(Path(path)) as folder:
-        actual = digest(folder / NAME) if (folder / NAME).is_file() else ""
+        actual = file_sha256(folder / NAME) if (folder / NAME).is_file() else ""
         if sha256 and actual != sha256:
             fact = f"the manifest of {path} has the sha256 {actual[:16] or '(none)'}…, not {sha256[:16]}…"
             raise TamperedError(fact, remedy="Copy the bundle again from where it was made.")

@@ -91,15 +91,18 @@ def suppress(boxes: Array, scores: Array, iou_threshold: float, most: int) -> np
     A box covers the pixels of both its ends: its sides are a pixel longer than their difference.
     """
     order = np.argsort(-scores, kind="stable")
-    areas = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
+    # Column by column: several times faster than rows of four.
+    top, left, bottom, right = np.ascontiguousarray(boxes[order].T)
+    areas = (bottom - top + 1) * (right - left + 1)
+    alive = np.arange(len(order))
     kept: list[int] = []
-    while len(order) and len(kept) < most:
-        first, order = order[0], order[1:]
-        kept.append(int(first))
-        low = np.maximum(boxes[first, :2], boxes[order, :2])
-        high = np.minimum(boxes[first, 2:], boxes[order, 2:])
-        common = np.prod(np.maximum(high - low + 1, 0), axis=1)
-        order = order[common / (areas[first] + areas[order] - common) <= iou_threshold]
+    while len(alive) and len(kept) < most:
+        first, alive = alive[0], alive[1:]
+        kept.append(int(order[first]))
+        high = np.minimum(bottom[first], bottom[alive]) - np.maximum(top[first], top[alive]) + 1
+        wide = np.minimum(right[first], right[alive]) - np.maximum(left[first], left[alive]) + 1
+        common = np.maximum(high, 0) * np.maximum(wide, 0)
+        alive = alive[common / (areas[first] + areas[alive] - common) <= iou_threshold]
     return np.array(kept, np.intp)
 
 

@@ -15,9 +15,6 @@ from .runtimes import Values
 Array = npt.NDArray[Any]
 Places = npt.NDArray[np.intp]
 
-# Pictures of each size: suppression of thousands of boxes in NumPy takes seconds for one.
-MOST_PICTURES = 2
-
 
 @dataclass(frozen=True, slots=True)
 class DetectionParity:
@@ -81,7 +78,7 @@ def with_boxes(runs: Mapping[str, Values], height: int, width: int) -> Mapping[s
 
 
 def detection_parity(label: str, runs: Mapping[str, Values]) -> DetectionParity:
-    """Compare what is left of source and target after suppression, by anchor and class, on the first pictures.
+    """Compare what is left of source and target after suppression, by anchor and class, picture by picture.
 
     ``runs`` are by name, with the ``boxes`` of :func:`with_boxes`.
     """
@@ -89,7 +86,7 @@ def detection_parity(label: str, runs: Mapping[str, Values]) -> DetectionParity:
     far = {name: _rounding(name, runs) for name in ("boxes", "scores")}
     counts = np.zeros(5, int)
     ious, differences = [np.empty(0)], [np.empty(0)]
-    pictures = min(len(source["boxes"]), MOST_PICTURES)
+    pictures = len(source["boxes"])
     for index in range(pictures):
         ours, theirs = (_Picture.of(side, index) for side in (source, target))
         same = _both(ours.kept, theirs.kept)

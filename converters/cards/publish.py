@@ -1,11 +1,11 @@
 """``--to mshub``: an entry of MindSpore Hub around a converted .ckpt: card, mindspore_hub_conf.py, and the network."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..digest import file_sha256
 from ..findings import Finding
 from ..publications import Published
 from ..record import Record
@@ -74,7 +74,7 @@ def _card(folder: Path, published: Published, said: Header) -> dict[str, Any]:
     network = record.architecture
     return {
         "header": said.before, "footer": said.after, "url": published.url, "height": height, "width": width,
-        "sha256": published.sha256 or hashlib.sha256((folder / published.weights).read_bytes()).hexdigest(),
+        "sha256": published.sha256 or file_sha256(folder / published.weights),
         "introduction": f"{network['name']} with {network['classes']} classes, {_from(record)}.{drawn}",
         "traits": traits, "weights": published.weights,
         "evaluation": _evaluation(record), "preprocessing": _preprocessing(record), "origin": _origin(record),

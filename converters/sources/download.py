@@ -1,6 +1,5 @@
 """Files from the web: from an address, or from a repository of huggingface.co; checked, cached, never half there."""
 
-import hashlib
 import importlib
 import inspect
 import os
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..digest import file_sha256
 from ..errors import EnvironmentError_, UsageError
 from . import Progress, transfer
 
@@ -38,7 +38,7 @@ def prefix_in_name(url: str) -> str | None:
 
 def matches(file: Path, sha256_prefix: str) -> bool:
     """Whether this file exists and has a sha256 of this start."""
-    return file.is_file() and _sha256(file).startswith(sha256_prefix)
+    return file.is_file() and file_sha256(file).startswith(sha256_prefix)
 
 
 def cached_path(url: str, cache: Path | None = None) -> Path:
@@ -93,7 +93,7 @@ def fetch(
 
 def _check(file: Path, name: Path, url: str, prefix: str | None) -> None:
     """Compare a file's sha256 with what is known of it; one that differs is moved to ``<name>.mismatch``."""
-    digest = _sha256(file) if prefix else ""
+    digest = file_sha256(file) if prefix else ""
     if digest.startswith(prefix or ""):
         return
     aside = name.with_name(f"{name.name}.mismatch")
@@ -200,18 +200,13 @@ def _checked_blob(path: Path, address: str) -> Path:
     expected = path.resolve().name
     if not re.fullmatch("[0-9a-f]{64}", expected):
         return path
-    digest = _sha256(path)
+    digest = file_sha256(path)
     if digest != expected:
         raise EnvironmentError_(
             f"{path} from {address} should have the sha256 {expected}, the file has {digest}",
             remedy=f"Remove {path.resolve()} and try again.",
         )
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _unwritable(folder: Path, error: OSError) -> EnvironmentError_:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mshub_convert.converters.detection import Detections, agreement, decode, detect, suppress
+from mshub_convert.converters.detection import Detections, agreement, decode, detect, overlaps, suppress
 from mshub_convert.mappings.architectures.ssd_anchors import anchors
 
 
@@ -46,6 +46,19 @@ def test_areas_count_the_pixels_of_both_ends():
     assert list(suppress(touching, scores, 0.0, 100)) == [1]
     apart = np.array([[0, 0, 9, 9], [0, 10, 9, 19]], float)
     assert list(suppress(apart, scores, 0.0, 100)) == [1, 0]
+
+
+@pytest.mark.parametrize("most", [7, 1000])
+def test_suppression_is_greedy(most):
+    random = np.random.default_rng(0)
+    middles, sides = random.uniform(0, 100, (200, 2)), random.uniform(1, 60, (200, 2))
+    boxes, scores = np.concatenate([middles - sides, middles + sides], 1), random.uniform(0, 1, 200).round(2)
+    expected: list[int] = []
+    for place in sorted(range(200), key=lambda place: -scores[place]):
+        if all(overlaps(boxes[place], boxes[other]) <= 0.4 for other in expected):
+            expected.append(place)
+    assert len(expected) > 20
+    assert list(suppress(boxes, scores, 0.4, most)) == expected[:most]
 
 
 def test_at_most_so_many_of_a_class_and_none_of_the_background():

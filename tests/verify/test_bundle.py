@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from mshub_convert import bundling
+from mshub_convert.converters.digest import file_sha256
 from mshub_convert.converters.errors import MalformedFileError, UsageError
 from mshub_convert.converters.sources import calibrated
 from mshub_convert.mappings.architectures.resnet import ResNet
 from mshub_convert.request import SourceRequest
 from mshub_convert.verification import verify
-from mshub_convert.verify.bundle.manifest import NAME, TamperedError, digest
+from mshub_convert.verify.bundle.manifest import NAME, TamperedError
 from mshub_convert.verify.compare import Verdict
 from mshub_convert.verify.inputs import Inputs
 from mshub_convert.verify.proof import ProofFailedError
@@ -52,7 +53,7 @@ def test_it_holds_everything_that_was_compared(made: bundling.Bundle) -> None:
     assert set(made.proofs) == {"small.ckpt", "small.onnx"}
     assert all(made.proofs.values())
     manifest = json.loads((made.path / NAME).read_bytes())
-    assert made.sha256 == digest(made.path / NAME)
+    assert made.sha256 == file_sha256(made.path / NAME)
     assert set(manifest["files"]) == {
         path.relative_to(made.path).as_posix() for path in made.path.rglob("*") if path.is_file()
     } - {NAME}
@@ -138,7 +139,7 @@ def test_other_tensors_fail_by_their_digests(copy: Path, tmp_path: Path) -> None
     mc.convert(other, to="ckpt", out=copy / "small.ckpt", overwrite=True)
     manifest = json.loads((copy / NAME).read_bytes())
     for name in ("small.ckpt", "small.ckpt.mshub.json"):
-        manifest["files"][name] = {"bytes": (copy / name).stat().st_size, "sha256": digest(copy / name)}
+        manifest["files"][name] = {"bytes": (copy / name).stat().st_size, "sha256": file_sha256(copy / name)}
     (copy / NAME).write_text(json.dumps(manifest))
     proof = verify(copy, runtime="mindspore")
     assert proof.verdict is Verdict.FAIL
@@ -150,7 +151,7 @@ def test_a_wrong_reference_is_not_passed(copy: Path) -> None:
     for of_output in manifest["outputs"]["reference"].values():
         for name in of_output.values():
             np.save(copy / name, np.load(copy / name) * (1 + 1e-6))
-            manifest["files"][name]["sha256"] = digest(copy / name)
+            manifest["files"][name]["sha256"] = file_sha256(copy / name)
     (copy / NAME).write_text(json.dumps(manifest))
     assert not verify(copy, runtime="onnxruntime")
 

@@ -66,6 +66,15 @@ def test_rounding_changes_nothing(runs):
     assert f"{found.same} the same" in found.told
 
 
+def test_every_picture_counts():
+    exact = outputs(pictures=5)
+    runs = {"source": rounded(exact, 1), "target": rounded(exact, 2), "reference": exact}
+    assert parity(runs).pictures == 5
+    runs["target"]["scores"][4, :, 1] = 0.0
+    found = parity(runs)
+    assert (found.verdict, found.pictures) == (Verdict.FAIL, 5)
+
+
 def surest(runs, at=0):
     """Anchor and class of a detection of the source on the first picture."""
     boxed = with_boxes(runs, SIDE, SIDE)["source"]

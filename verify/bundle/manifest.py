@@ -1,18 +1,17 @@
 """The manifest of a bundle: what is in it, with the sha256 of every file. Schema 1, documented in docs/bundle.md."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...converters.digest import file_sha256
 from ...converters.errors import EnvironmentError_, MalformedFileError
 
 SCHEMA = 1
 NAME = "manifest.json"
 _KIND = "mshub-convert evidence"
-_STEP = 1 << 20
 _AGAIN = "Copy the bundle again from where it was made."
 
 
@@ -120,7 +119,7 @@ def check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         path = folder / name
         if not path.is_file():
             wrong.append(f"{name} is missing")
-        elif path.stat().st_size != said["bytes"] or digest(path) != said["sha256"]:
+        elif path.stat().st_size != said["bytes"] or file_sha256(path) != said["sha256"]:
             wrong.append(f"{name} is another file: its sha256 differs")
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     wrong += [f"{name} is not in the manifest" for name in sorted(present - {NAME, *files})]
@@ -134,13 +133,4 @@ def check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
 
 def described(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Bytes and sha256 of files."""
-    return {name: {"bytes": (folder / name).stat().st_size, "sha256": digest(folder / name)} for name in names}
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    found = hashlib.sha256()
-    with path.open("rb") as stream:
-        while data := stream.read(_STEP):
-            found.update(data)
-    return found.hexdigest()
+    return {name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)} for name in names}

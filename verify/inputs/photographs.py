@@ -1,6 +1,5 @@
 """The user's own photographs, from a folder: read by Pillow, resized, cropped and normalised."""
 
-import hashlib
 import math
 import warnings
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ...converters.digest import file_sha256
 from ...converters.errors import EnvironmentError_, shown
 from ...mappings.names import counted, listed
 from ..errors import MissingPackageError
@@ -86,7 +86,7 @@ class Photographs:
         return {
             "kind": "photographs", "count": self.count, "sizes": [list(size) for size in self.sizes],
             "folder": str(self.folder), "of": self.of,
-            "files": [{"name": path.name, "sha256": _sha256(path)} for path in self.files],
+            "files": [{"name": path.name, "sha256": file_sha256(path)} for path in self.files],
         }  # fmt: skip
 
 
@@ -187,7 +187,3 @@ def _evenly_spaced(paths: list[Path], count: int) -> Iterable[Path]:
     """So many paths spread over all, then the others, which stand in for what cannot be used."""
     first = dict.fromkeys(paths[index * len(paths) // count] for index in range(count)) if count < len(paths) else {}
     return [*first, *(path for path in paths if path not in first)]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

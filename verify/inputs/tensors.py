@@ -1,6 +1,5 @@
 """Exact inputs, from the arrays of a .npz file."""
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ...converters.digest import file_sha256
 from ...converters.errors import EnvironmentError_, MalformedFileError, shown
 from ...mappings.names import counted, listed
 from ..errors import RuntimeRefusedError
@@ -42,7 +42,7 @@ class Tensors:
         found = [notice for name, array in arrays.items() for notice in _notices(name, array)]
         sizes = [(array.shape[2], array.shape[3]) for array in arrays.values()]
         fewest = min(diverse(list(array)) for array in arrays.values())
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = file_sha256(file)
         shapes = tuple((array.shape[0], 3, array.shape[2], array.shape[3]) for array in arrays.values())
         return cls(file, digest, tuple(arrays), shapes, (*blind_spots(sizes, fewest), *found))
 

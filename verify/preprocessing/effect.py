@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from ...converters.opened import Opened
 from ..compare import relative_l2
-from ..runtimes import Job, run
+from ..running import job_of
+from ..runtimes import run
 from ..sides import torch_side
 
 Array = npt.NDArray[Any]
@@ -40,9 +41,7 @@ def measured(opened: Opened, ours: Sequence[Array], theirs: Sequence[Array], fol
         paths.append(folder / f"{name}.npy")
         np.save(paths[-1], np.stack(arrays))
     side = torch_side(opened)
-    outcome = run(
-        Job(side.runtime, side.network, side.weights, tuple(paths), folder / "network", "float64"), timeout=timeout
-    )
+    outcome = run(job_of(side, "float64", tuple(paths), folder / "network"), timeout=timeout)
     one, other = outcome.logits
     apart = relative_l2(other, one)
     agree = int((one.argmax(axis=1) == other.argmax(axis=1)).sum())

@@ -14,7 +14,7 @@ from ..compare import FAIL_ABOVE, SANE_ERROR
 from ..errors import RuntimeRefusedError
 from ..inputs import InputSet
 from ..process import call
-from ..runtimes import Job
+from ..running import job_of
 from ..sides import check_installed, rebuilt_side
 
 Progress = Callable[[str, int, int | None], None]
@@ -159,7 +159,7 @@ def self_test(
     with tempfile.TemporaryDirectory(prefix="mshub-self-test-") as scratch:
         folder = (keep or Path(scratch)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        job = Job(side.runtime, side.network, side.weights, inputs.save(folder), folder)
+        job = job_of(side, "float32", inputs.save(folder), folder)
         data = {"job": job.as_dict(), "count": count, "seed": seed}
         found = call("selftest.worker", data, folder, what="the self-test", timeout=timeout)
     tried = tuple(
