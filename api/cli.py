@@ -1,6 +1,7 @@
 """The command line: ``mshub-convert SOURCE --to FORMAT`` and its subcommands. Results on stdout, talk on stderr."""
 
 import difflib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,10 @@ Exit codes: 0 done · 1 a bug · 2 usage, or the output exists · 3 the file or 
 """
 
 
+class _ReaderGoneError(Exception):
+    """Nobody reads what is printed, as after ``| head``."""
+
+
 class _DefaultToConvert(click.Group):
     """A group whose first word may be a source: then the command is ``convert``."""
 
@@ -37,6 +42,12 @@ class _DefaultToConvert(click.Group):
                 raise click.UsageError(f"no command {args[0]!r}. Did you mean {near[0]}?", context)
             args = ["convert", *args]
         return super().parse_args(context, args)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:  # click would end the program with 1, which means a bug here
+            raise _ReaderGoneError from None
 
 
 @click.group(
@@ -92,9 +103,11 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left half-written", err=True)
         code = 130
-    except BrokenPipeError:
+    except _ReaderGoneError:
+        # Whoever reads has read enough. Not 0: what was not said may have been a failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.stderr.close()
-        code = 0
+        code = 128 + signal.SIGPIPE
     except Exception as error:
         from mshub_convert.mappings.errors import MshubConvertError
 

@@ -10,6 +10,7 @@ from mshub_convert.converters.opened import open_source
 from mshub_convert.converters.plan import make_plan
 from mshub_convert.converters.record import read_sidecar
 from mshub_convert.converters.sources import Origin, Source
+from mshub_convert.sizes import size_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,10 @@ def _network(path: Path, select: str | None) -> tuple[dict[str, Any], str, tuple
     try:
         found = opened.found
         plan = make_plan(opened.tensors, found, found.grounding, carried=opened.carried)
-        graph = found.architecture.graph(opened.traits)
         network = {
             **found.architecture.as_dict(),
             "dialect": found.dialect.name, "same_names": list(found.also), "prefix": found.prefix,
-            "parameters": sum(p.size for p in graph.parameters if p.trainable), "macs_224": graph.macs(),
+            **size_of(found.architecture, opened.traits),
             "traits": opened.traits.as_dict(), "traits_from": opened.traits_from,
         }  # fmt: skip
         problems = (*opened.problems, *plan.problems)

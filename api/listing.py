@@ -8,6 +8,7 @@ from mshub_convert.converters.publications import PUBLICATIONS, publication
 from mshub_convert.converters.sources import SCHEMES, resolver
 from mshub_convert.mappings.architectures import architecture, known
 from mshub_convert.mappings.dialects import BUILTIN, dialect, dialects_for
+from mshub_convert.sizes import size_of
 
 
 def everything() -> dict[str, Any]:
@@ -46,8 +47,7 @@ def _dialect(name: str) -> dict[str, Any]:
 
 def _architecture(name: str) -> dict[str, Any]:
     network = architecture(name)
-    graph = network.graph()
     return {
-        "name": name, "parameters": sum(p.size for p in graph.parameters if p.trainable), "macs_224": graph.macs(),
+        "name": name, **size_of(network),
         "dialects": list(dialects_for(network)), "built_by": [d for d in BUILTIN if dialect(d).builds(network)],
     }  # fmt: skip

@@ -1,6 +1,6 @@
 """What everything shown to a person is made of: a console, tables without lines, text that is no markup."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,11 @@ def console(*, to_stderr: bool = True) -> "Console":
     # rich is imported when something is shown: a quiet run starts faster.
     from rich.console import Console
 
-    found = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    class OurConsole(Console):
+        def on_broken_pipe(self) -> NoReturn:
+            raise BrokenPipeError  # rich would end the program with 1, which means a bug here
+
+    found = OurConsole(stderr=to_stderr, highlight=False, soft_wrap=True)
     if not found.is_terminal:
         # Into a file or a pipe, rows stay on one line.
         found.width = _WIDE
@@ -58,3 +62,9 @@ def rows() -> "Table":
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     return table
+
+
+def print_findings(console: "Console", word: str, lines: list[str], style: str) -> None:
+    """Print lines, each after a word in this style."""
+    for line in lines:
+        console.print(f"[{style}]{word}[/]  {escape(line)}")

@@ -2,32 +2,25 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mshub_convert.mappings.names import collapse, counted
 from mshub_convert.tables import columns as _columns
 from mshub_convert.tables import console as _console
-from mshub_convert.tables import escape
+from mshub_convert.tables import escape, print_findings
 from mshub_convert.tables import rows as _rows
 from mshub_convert.tables import show as _show
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mshub_convert.bundling import Bundle
-    from mshub_convert.cards import CardInspection
     from mshub_convert.conversion import Conversion
     from mshub_convert.converters.pipeline import Prepared, Progress
     from mshub_convert.converters.plan import Plan
-    from mshub_convert.inspection import Inspection
-    from mshub_convert.repositories import RepositoryInspection
     from mshub_convert.verify.compare import Comparison
     from mshub_convert.verify.proof import Proof
 
-# Those in which the dialects' libraries differ.
-_TELLING_TRAITS = ("stem_pool", "padding", "norm_eps")
 _STYLE = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red", "inconclusive": "bold yellow"}
 
 
@@ -81,7 +74,7 @@ def show_conversion(result: "Conversion") -> None:
     if result.proof is None and not alone:
         rows.add_row("forward", "not run; add --verify")
     _show(console, rows)
-    _print_findings(console, "note", list(result.notices), "yellow")
+    print_findings(console, "note", list(result.notices), "yellow")
     if result.proof is not None:
         show_proof(result.proof, to_stderr=True)
 
@@ -106,11 +99,6 @@ def _weights(result: "Conversion") -> str:
 
 def _exactness(read_back: str) -> str:
     return "exact" if read_back == "bit-exact" else "meant to be exact"
-
-
-def _print_findings(console: "Console", word: str, lines: list[str], style: str) -> None:
-    for line in lines:
-        console.print(f"[{style}]{word}[/]  {escape(line)}")
 
 
 def show_plan(prepared: "Prepared") -> None:
@@ -139,8 +127,8 @@ def show_plan(prepared: "Prepared") -> None:
     if plan.dropped:
         rows.add_row("drop", f"{counted(len(plan.dropped), 'BatchNorm counter')}, values kept in the record")
     _show(console, rows)
-    _print_findings(console, "note", [finding.told for finding in plan.notices], "yellow")
-    _print_findings(console, "problem", [finding.told for finding in plan.problems], "bold red")
+    print_findings(console, "note", [finding.told for finding in plan.notices], "yellow")
+    print_findings(console, "problem", [finding.told for finding in plan.problems], "bold red")
     console.print("Nothing was written (--dry-run).")
 
 
@@ -194,10 +182,10 @@ def show_proof(proof: "Proof", *, to_stderr: bool = False) -> None:
             )  # fmt: skip
         _show(console, table)
     if proof.diagnosis is not None and not proof:
-        _print_findings(console, "why", list(proof.diagnosis.lines), "bold red")
+        print_findings(console, "why", list(proof.diagnosis.lines), "bold red")
     if proof.detection is not None:
-        _print_findings(console, "self-test", list(proof.detection.lines), "cyan")
-    _print_findings(console, "note", list(proof.notices), "yellow")
+        print_findings(console, "self-test", list(proof.detection.lines), "cyan")
+    print_findings(console, "note", list(proof.notices), "yellow")
 
 
 def _ranks(item: "Comparison") -> tuple[str, str]:
@@ -218,137 +206,3 @@ def show_bundle(made: "Bundle") -> None:
 
 def _short(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 100 else f"{ratio:.1e}"
-
-
-def show_inspection(found: "Inspection") -> None:
-    """What a file holds."""
-    console = _console(to_stderr=False)
-    dtypes = ", ".join(f"{count} {dtype}" for dtype, count in found.dtypes.items())
-    size = f"{found.container}, {found.nbytes / 1e6:.1f} MB, {counted(found.tensors, 'tensor')} ({dtypes})"
-    console.print(f"[bold]{escape(str(found.path))}[/]  {size}")
-    rows = _rows()
-    network = found.network
-    if network:
-        same = f" (also {', '.join(network['same_names'])})" if network["same_names"] else ""
-        size = f"{network['parameters'] / 1e6:.2f} M parameters, {network['macs_224'] / 1e9:.2f} G multiply-adds at 224"
-        rows.add_row("network", f"{network['name']}, {network['classes']} classes, {size}")
-        rows.add_row("names", network["dialect"] + same)
-        rows.add_row("traits", " ".join(f"{k}={v}" for k, v in network["traits"].items()))
-        rows.add_row("", f"from {escape(network['traits_from'])}")
-    else:
-        rows.add_row("network", escape(found.reason))
-    graph = [f"{key} {found.metadata[key]}" for key in ("opset", "producer", "input_shape") if found.metadata.get(key)]
-    if found.container in ("onnx", "mindir") and graph:
-        rows.add_row("graph", escape(", ".join(graph)))
-    record = found.record
-    if record:
-        rows.add_row(
-            "record",
-            escape(", ".join(filter(None, (_origin_told(record), f"by {record.get('tool', '')}")))),
-        )
-        for item in record.get("sources", []):
-            rows.add_row("source", escape(f"{item.get('name')}  sha256 {item.get('sha256', '')[:16] or '(none)'}…"))
-    _show(console, rows)
-    _print_findings(console, "note", list(found.notices), "yellow")
-    _print_findings(console, "problem", list(found.problems), "bold red")
-
-
-def _origin_told(record: Mapping[str, Any]) -> str:
-    """Where weights come from: an address and how it was had, else the first file of the chain."""
-    address, origin = record.get("address"), record.get("origin", "")
-    if address:
-        return f"{address}, {origin}"
-    first = next((str(item.get("name")) for item in record.get("sources", [])), "a file")
-    return first if origin == "file" else f"{first}, {origin}"
-
-
-def show_card(found: "CardInspection") -> None:
-    """What a card says, and what is wrong with it."""
-    console, card = _console(to_stderr=False), found.card
-    console.print(f"[bold]{escape(card.title or card.uid)}[/]  {escape(card.uid or card.where)}")
-    rows = _rows()
-    for key, value in {**card.fields, **card.unknown}.items():
-        told = ", ".join(f"{name} {number:g}" for name, number in value.items()) if isinstance(value, dict) else value
-        rows.add_row(escape(key), escape("" if told is None else str(told)))
-    for asset in card.assets:
-        rows.add_row(
-            "asset", escape(f"{asset.name or 'no address'} ({asset.file_format or 'no format stated'}) {asset.link}")
-        )
-        digest = asset.sha256 or "(none)"
-        rows.add_row("", f"sha256 {digest}{'' if asset.fully_checked or not asset.sha256 else '… (only its start)'}")
-    claims = found.claims
-    classes = f", {' or '.join(map(str, claims.classes))} classes" if claims.classes else ""
-    rows.add_row("claims", escape(f"{' or '.join(claims.architectures) or claims.network}{classes}"))
-    _show(console, rows)
-    _print_findings(console, "note", list(found.notices), "yellow")
-    _print_findings(console, "problem", list(found.problems), "bold red")
-
-
-def show_repository(found: "RepositoryInspection") -> None:
-    """What a repository of modelhub.ai says, and the weight file in it."""
-    console, said = _console(to_stderr=False), found.repository
-    config = said.config
-    console.print(f"[bold]{escape(config.meta.name)}[/]  {escape(said.where)}")
-    rows = _rows()
-    publication = config.as_dict().get("publication", {})
-    told = {
-        "id": config.id, **{key: value for key, value in config.as_dict()["meta"].items() if key != "name"},
-        **{key: value for key, value in config.as_dict()["model"].items() if key != "io"},
-        "publication": ", ".join(str(publication[key]) for key in ("title", "authors", "year") if publication.get(key)),
-        "names": said.architecture or "no network of ours", "docker": said.init.docker_id, "license": said.licence,
-        "classes": f"{len(said.labels)} names, {said.labels[0]} to {said.labels[-1]}" if said.labels else "",
-        **config.unknown,
-    }  # fmt: skip
-    for key, value in told.items():
-        if value not in ("", None):
-            rows.add_row(escape(key), escape(str(value)))
-    for one in config.inputs:
-        limits = " x ".join(f"{limit.smallest}..{limit.largest or ''}" for limit in one.limits)
-        rows.add_row("input", escape(f"{one.name}: {', '.join(one.formats)}, {limits}"))
-    for output in config.outputs:
-        rows.add_row("output", escape(f"{output.name}: {output.type}"))
-    for external in said.init.files:
-        rows.add_row("file", escape(f"{external.path} from {external.url}"))
-    if said.preprocessing is not None:
-        before = said.preprocessing.as_dict()
-        rows.add_row("pictures", escape(", ".join(f"{key} {value}" for key, value in before.items())))
-    _show(console, rows)
-    _print_findings(console, "note", list(found.notices), "yellow")
-    if found.file is not None:
-        show_inspection(found.file)
-
-
-def show_list(found: dict[str, Any]) -> None:
-    """Sources, formats, dialects and architectures, or the models of a source."""
-    console = _console(to_stderr=False)
-    if "models" in found:
-        for name in found["models"]:
-            console.print(escape(name))
-        return
-    rows = _rows()
-    rows.add_row("sources", ", ".join(escape(item) for item in found["sources"]))
-    rows.add_row("formats", ", ".join(f"{item['name']} ({item['title']})" for item in found["formats"]))
-    rows.add_row("compiled", ", ".join(f"{item['name']} ({item['title']})" for item in found["compiled"]))
-    rows.add_row("publications", ", ".join(f"{item['name']} ({item['title']})" for item in found["publications"]))
-    _show(console, rows)
-    console.print()
-    _table(console, ("dialect", "framework", "names of", "its own networks"), [
-        (d["name"], d["framework"], d["title"], " ".join(f"{k}={d['traits'][k]}" for k in _TELLING_TRAITS))
-        for d in found["dialects"]
-    ])  # fmt: skip
-    console.print()
-    _table(console, ("architecture", "parameters", "multiply-adds", "dialects"), [
-        (a["name"], f"{a['parameters'] / 1e6:.2f} M", f"{a['macs_224'] / 1e9:.2f} G",
-         " ".join(d if d in a["built_by"] else f"({d})" for d in a["dialects"]))
-        for a in found["architectures"]
-    ])  # fmt: skip
-    console.print(
-        "\n(in brackets: the names extend the dialect's convention; its own library has no such network)", style="dim"
-    )
-
-
-def _table(console: "Console", columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = _columns(*columns)
-    for row in rows:
-        table.add_row(*row)
-    _show(console, table)

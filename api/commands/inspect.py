@@ -17,7 +17,7 @@ def inspect(file: str, *, as_json: bool, select: str | None) -> None:
     A card is meant by mshub:UID, its address or a .md file: its fields, its files, and its problems with their lines.
     A repository of modelhub.ai is meant by modelhub:NAME or a folder.
     """
-    from mshub_convert import inspection, terminal
+    from mshub_convert import inspection, terminal_inspection
     from mshub_convert.converters.cards.locate import is_card
 
     if is_card(file):
@@ -30,13 +30,13 @@ def inspect(file: str, *, as_json: bool, select: str | None) -> None:
     if as_json:
         print_json(found.as_dict())
     else:
-        terminal.show_inspection(found)
+        terminal_inspection.show_inspection(found)
     if not found.network or found.problems:
         raise SystemExit(3)
 
 
 def _inspect_repository(address: str, *, as_json: bool, select: str | None) -> None:
-    from mshub_convert import repositories, terminal
+    from mshub_convert import repositories, terminal_inspection
 
     if select is not None:
         raise click.UsageError("--select picks weights in a file, and a repository has none")
@@ -44,13 +44,13 @@ def _inspect_repository(address: str, *, as_json: bool, select: str | None) -> N
     if as_json:
         print_json(found.as_dict())
     else:
-        terminal.show_repository(found)
+        terminal_inspection.show_repository(found)
     if found.file is not None and (not found.file.network or found.file.problems):
         raise SystemExit(3)
 
 
 def _inspect_card(card: str, *, as_json: bool, select: str | None) -> None:
-    from mshub_convert import cards, terminal
+    from mshub_convert import cards, terminal_inspection
 
     if select is not None:
         raise click.UsageError("--select picks weights in a file, and a card has none")
@@ -58,6 +58,6 @@ def _inspect_card(card: str, *, as_json: bool, select: str | None) -> None:
     if as_json:
         print_json(found.as_dict())
     else:
-        terminal.show_card(found)
+        terminal_inspection.show_card(found)
     if found.problems:
         raise SystemExit(3)

@@ -10,10 +10,10 @@ from mshub_convert.options import as_json, print_json
 @as_json
 def list_(what: str, *, as_json: bool) -> None:
     """List formats, dialects and architectures; with `timm:` or another source, its models."""
-    from mshub_convert import listing, terminal
+    from mshub_convert import listing, terminal_inspection
 
     found = listing.models(what) if what else listing.everything()
     if as_json:
         print_json(found)
     else:
-        terminal.show_list(found)
+        terminal_inspection.show_list(found)

@@ -133,6 +133,24 @@ def test_list_knows_dialects_and_architectures() -> None:
     assert "25.03 M" in result.stdout
 
 
+def test_list_tells_the_work_of_a_network_at_its_own_size() -> None:
+    found = {item["name"]: item for item in json.loads(run("list", "--json").stdout)["architectures"]}
+    assert (found["resnet50"]["side"], found["resnet50"]["macs"]) == (224, 4089184256)
+    detector = found["ssd_resnet50"]
+    assert (detector["side"], f"{detector['macs'] / 1e9:.2f}") == (640, "40.41")
+    assert "40.41 G at 640" in run("list").stdout
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_reader_that_is_gone_is_no_bug(more: list[str]) -> None:
+    command = [sys.executable, "-m", "mshub_convert", "list", "mshub:", *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, talk = process.communicate(timeout=60)
+    assert (process.returncode, talk) == (141, "")
+
+
 def test_a_file_called_like_a_command_is_reached_by_its_path(weights_file: Callable[..., Path], tmp_path: Path) -> None:
     weights_file(name="verify")
     assert run("./verify", "--to", "ckpt", "-q", cwd=tmp_path).returncode == 0
