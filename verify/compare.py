@@ -169,6 +169,8 @@ def _decide(source_error: npt.NDArray[np.float64], ratio: float) -> tuple[Verdic
             f"the target is {ratio:.2f} times as far from float64 as the source:"
             f" more than usual, below the limit of {FAIL_ABOVE:g} (seen with very small or untrained networks)",
         )
+    if ratio < 0.01:  # it computes in float64 itself
+        return Verdict.PASS, "the target is nearer to float64 than the source (less than 0.01 times its distance)"
     return Verdict.PASS, f"the target is as near to float64 as the source ({ratio:.2f} times its distance)"
 
 

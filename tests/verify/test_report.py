@@ -15,12 +15,13 @@ from mshub_convert.verify.compare import Verdict
 from mshub_convert.verify.errors import MissingPackageError
 from mshub_convert.verify.inputs import Tensors
 from mshub_convert.verify.proof import Proof
+from mshub_convert.verify.report import plots
 from mshub_convert.verify.report.write import render
 from mshub_convert.verify.weights import Weights
 
 sys.path.insert(0, str(Path(__file__).parent))
+from handmade import DEVICE, failing, inconclusive, passing
 from handmade import diagnosis as handmade_diagnosis
-from handmade import failing, inconclusive, passing
 
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 # Elements without an end.
@@ -116,6 +117,35 @@ def test_the_verdict_comes_first_with_its_reason_and_what_to_do(texts: dict[str,
         text = Page(texts[which]).text
         said = text.index(headline), text.index(PROOFS[which].reason[1:]), text.index(todo), text.index("Verdicts")
         assert list(said) == sorted(said)
+
+
+def test_a_failure_of_the_device_alone_is_no_failure_of_the_target() -> None:
+    proof = passing()
+    device = replace(DEVICE, verdict=Verdict.FAIL, reason="too far from the CPU")
+    failed = replace(proof, verdict=Verdict.FAIL, reason=device.reason, devices=(device,))
+    text = page(failed).text
+    assert "Do not use the target on mindspore:Ascend:0. On the CPU it is right" in text
+    assert "try another version of the runtime" not in text
+
+
+def test_what_stands_between_backticks_is_code(texts: dict[str, str]) -> None:
+    noted = replace(passing(), notices=("say `a --b <c>` & `d`",))
+    text = render(noted, command=COMMAND, made=MADE)
+    assert "<li>say <code>a --b &lt;c&gt;</code> &amp; <code>d</code></li>" in text
+    assert "<code>mshub-convert preprocessing</code> compares that" in text
+    assert not [text for text in texts.values() if "`" in text]
+
+
+def test_the_bands_of_the_noise_floor_reach_beyond_all_marks() -> None:
+    proof = passing()
+    assert proof.exhibits is not None
+    found = plots.errors(proof.exhibits, proof.inputs.labels, "head", "source", "reference").svg
+    paths = re.findall(r"FillBetween.*?</path>|FillBetween.*?/>", found, flags=re.DOTALL)
+    bands = [[float(x) for x in re.findall(r"[ML] ([\d.]+) ", path)] for path in paths]
+    marks = [float(x) for x in re.findall(r'<use [^>]*x="([\d.]+)"[^>]*stroke: var', found)]
+    assert len(bands) == 2
+    assert len(marks) > 2 * 8
+    assert all(min(band) < min(marks) and max(marks) < max(band) for band in bands)
 
 
 def test_sections_come_in_order(texts: dict[str, str]) -> None:

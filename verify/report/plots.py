@@ -43,8 +43,10 @@ def errors(exhibits: Exhibits, labels: Sequence[str], output: str, yardstick: st
     def draw(axes: "Axes") -> None:
         x = np.arange(1, len(ours) + 1)
         axes.set_yscale("log")
-        axes.fill_between(x, ours, ours * WARN_ABOVE, step="mid", color=SOURCE, alpha=0.20, linewidth=0)
-        axes.fill_between(x, ours * WARN_ABOVE, ours * FAIL_ABOVE, step="mid", color=SOURCE, alpha=0.10, linewidth=0)
+        # Bands reach half a step beyond the outermost marks.
+        across, band = np.array([0.5, *x, len(x) + 0.5]), np.array([ours[0], *ours, ours[-1]])
+        for low, high, alpha in ((1.0, WARN_ABOVE, 0.20), (WARN_ABOVE, FAIL_ABOVE, 0.10)):
+            axes.fill_between(across, band * low, band * high, step="mid", color=SOURCE, alpha=alpha, linewidth=0)
         axes.plot(x - 0.15, ours, "o", color=SOURCE, markersize=5, label="source (the floor)")
         axes.plot(x + 0.15, theirs, "^", color=TARGET, markersize=6, fillstyle="none", label="target")
         low, high = (f(np.concatenate([ours[ours > 0], theirs[theirs > 0]])) for f in (np.min, np.max))

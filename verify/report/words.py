@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+from markupsafe import Markup, escape
+
+from ...mappings.names import listed
 from ..compare import Verdict
 from ..proof import Proof
 from ..verdicts import where_it_ran
@@ -56,6 +59,13 @@ def advice(proof: Proof) -> str:
             "Do not use the target as it is. The weights are the source's, the network around them is not: compare the"
             " graph traits of both below, and state those that are wrong with --trait."
         )
+    elsewhere = {item.verdict for item in proof.comparisons} | {item.verdict for item in proof.detections}
+    if Verdict.FAIL not in elsewhere:
+        failed = listed([item.device for item in proof.devices if item.verdict is Verdict.FAIL])
+        return (
+            f"Do not use the target on {failed}. On the CPU it is right: look at the precision that the device is told"
+            " to compute in, among the settings of the runs below, and at the versions of its driver and runtime."
+        )
     return (
         "Do not use the target in this runtime. Weights and float64 arithmetic are right: try another version of the"
         " runtime, or another runtime (--runtime)."
@@ -82,6 +92,17 @@ def limits(proof: Proof) -> tuple[str, ...]:
         said.append("The source's network was rebuilt from its description; no original was there to run.")
     said.append(f"The outputs were compared on these inputs only: {proof.inputs.told}.")
     return tuple(said)
+
+
+def code(text: str) -> Markup:
+    """Text for the page; what stands between backticks is code.
+
+    >>> print(code("say `a --b` & again"))
+    say <code>a --b</code> &amp; again
+    """
+    pieces = [escape(piece) for piece in text.split("`")]
+    pieces[1::2] = [Markup("<code>{}</code>").format(piece) for piece in pieces[1::2]]
+    return Markup("").join(pieces)
 
 
 def sentence(text: str) -> str:

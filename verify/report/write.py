@@ -27,7 +27,7 @@ _PACKAGES = {"matplotlib": "matplotlib", "PIL": "Pillow"}
 
 # How the template writes values.
 _FILTERS = {"brief": brief, "ratio": words.ratio, "said": words.sentence, "pairs": words.pairs, "plain": words.plain,
-            "signed": words.signed, "origin": words.origin}  # fmt: skip
+            "signed": words.signed, "origin": words.origin, "code": words.code}  # fmt: skip
 
 
 def check_report(path: Path) -> None:
