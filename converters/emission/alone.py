@@ -21,15 +21,22 @@ def is_alone(target: Target, plan: Plan, opened: Opened, destination: Path) -> b
     """Whether only the network is to be written: the output would be the source, byte for byte."""
     if plan.problems or not _is_source(target, opened, destination):
         return False
-    copied = sum(
-        step.how == "copy" and not step.cast and step.sources == (step.target.spec.name,) for step in plan.steps
-    )
-    if copied == len(plan.steps) == len(opened.checkpoint.tensors):
+    # What a dialect puts before all names may be missing: the module adds it.
+    as_read = any(_is_copy(plan, lacking) for lacking in ("", plan.target.dialect.wrapper))
+    if as_read and len(plan.steps) == len(opened.checkpoint.tensors):
         return True
     raise UsageError(
         f"{destination} is the source itself, and a network with the names of {plan.target.dialect.name} would not"
         " load it as it is",
         remedy="Give another -o: what the network loads is written there.",
+    )
+
+
+def _is_copy(plan: Plan, lacking: str) -> bool:
+    """Whether every tensor is the source's own, but that there ``lacking`` is not before the names."""
+    return all(
+        step.how == "copy" and not step.cast and step.sources == (step.target.spec.name.removeprefix(lacking),)
+        for step in plan.steps
     )
 
 

@@ -45,7 +45,7 @@ def arrange(steps: Sequence[Step]) -> tuple[Item, ...]:
             continue
         if not name.isidentifier() or iskeyword(name):
             raise EmissionError(f"{name!r}, which begins the name of a layer, can be no attribute of a cell")
-        made = first.make if first.path == (name,) else _contained(name, group)
+        made = first.make if first.path == (name,) else contained(name, _below(group))
         items.append(Item(name, made, f"self.{name}({{}})", begins=len(group) > 1 or first.begins))
     names = [item.name for item in items if item.name]
     if len(set(names)) < len(names):
@@ -82,13 +82,17 @@ def _room(step: Step) -> int:
     return int(step.path[1]) if len(step.path) > 1 and step.path[1].isdigit() else 0
 
 
-def _contained(name: str, group: list[Step]) -> Call:
-    """One cell that holds the steps of a group."""
-    inner = [replace(step, path=step.path[1:]) for step in group]
+def _below(group: list[Step]) -> list[Step]:
+    """The steps of a group, by their names in its cell."""
+    return [replace(step, path=step.path[1:]) for step in group]
+
+
+def contained(name: str, steps: Sequence[Step]) -> Call:
+    """One cell, called ``name``, that does these steps."""
     members: list[tuple[str, str, str | Call]] = []
-    for child, steps in _groups(inner):
-        first = steps[0]
-        made = _contained(child, steps) if child and first.path != (child,) else first.make
+    for child, group in _groups(steps):
+        first = group[0]
+        made = contained(child, _below(group)) if child and first.path != (child,) else first.make
         members.append((child, first.label, made))
     return _numbered(members) or _named(name, members)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...mappings.architectures.resnet_v2 import FAMILY as RESNET_V2
+from ...mappings.architectures.ssd_resnet50 import FAMILY as SSD
 from ...mappings.dialects import Grounding
 from ...mappings.traits import Traits
-from ..errors import UsageError
 from ..templates import environment
-from . import resnet, resnet_v2
+from . import resnet, resnet_v2, ssd
 from .cells import calls
-from .expressions import WIDTH, assignment, signature
+from .expressions import WIDTH, assignment, signature, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,10 @@ class Emitted:
     tool: str
 
 
-_CONTEXTS: Mapping[str, Callable[..., dict[str, Any]]] = {"resnet": resnet.context, RESNET_V2: resnet_v2.context}
+# By the families of architectures; a template is called after its family.
+CONTEXTS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "resnet": resnet.context, RESNET_V2: resnet_v2.context, SSD: ssd.context,
+}  # fmt: skip
 
 
 def emit(wanted: Emitted) -> str:
@@ -40,21 +43,16 @@ def emit(wanted: Emitted) -> str:
     Raises EmissionError where the dialect's names are none that MindSpore's cells can nest into.
     """
     family = str(wanted.grounding.architecture.as_dict().get("family", "resnet"))
-    if family not in _CONTEXTS:
-        name = wanted.grounding.architecture.name
-        raise UsageError(
-            f"no MindSpore module is written for {name}: only ResNets have one",
-            remedy="Leave out --emit-network; mshub_convert.load_mindspore builds the network.",
-        )
-    filled = _CONTEXTS[family](wanted.grounding.architecture, wanted.grounding, wanted.traits)
-    items = [item for part in ("root", "branch", "shortcut") for item in filled[part] if item.name]
-    made = "\n".join(assignment(item.name, item.made, indent=0) for item in items)
+    filled = CONTEXTS[family](wanted.grounding.architecture, wanted.grounding, wanted.traits)
+    cells = [item.made for part in ("root", "branch", "shortcut") for item in filled[part]]
+    made = "\n".join(statement("", cell, indent=0) for cell in (*cells, *filled.get("cells", {}).values()))
     return environment(__package__).get_template(f"{family}.py.jinja").render(
         **filled, about=_about(wanted), tool=wanted.tool, dtype=wanted.dtype, padding=wanted.traits.padding,
         stem_pool=wanted.traits.stem_pool, mean_cell="GlobalMean()" in made,
         average_pool="average_pool(" in made,
         ordered="OrderedDict(" in made or bool(filled["block_name"]),
-        assignment=assignment, calls=calls, signature=signature,
+        wrapper=wanted.grounding.dialect.wrapper, grouped="Group(" in made,
+        assignment=assignment, statement=statement, calls=calls, signature=signature,
     )  # fmt: skip
 
 

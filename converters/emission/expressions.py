@@ -33,13 +33,18 @@ def named_sequence(cells: dict[str, "str | Call"]) -> Call:
 
 def assignment(name: str, value: "str | Call", *, indent: int) -> str:
     """``name = value``, in as many lines as it takes."""
-    return f"{' ' * indent}{name} = {_laid_out(value, indent, before=len(name) + 3)}"
+    return statement(f"{name} = ", value, indent=indent)
 
 
-def signature(parameters: list[str], *, indent: int) -> str:
-    """The first line of ``__init__`` with these parameters beside ``self``."""
-    arguments = tuple(("", parameter) for parameter in ("self", *parameters))
-    return " " * indent + _laid_out(Call("def __init__(", arguments, ") -> None:"), indent, before=0)
+def statement(begin: str, value: "str | Call", *, indent: int) -> str:
+    """A value behind what its statement begins with (``return ``), in as many lines as it takes."""
+    return f"{' ' * indent}{begin}{_laid_out(value, indent, before=len(begin))}"
+
+
+def signature(name: str, parameters: list[str], returned: str, *, indent: int) -> str:
+    """The first line of a function."""
+    arguments = tuple(("", parameter) for parameter in parameters)
+    return " " * indent + _laid_out(Call(f"def {name}(", arguments, f") -> {returned}:"), indent, before=0)
 
 
 def _laid_out(value: "str | Call", indent: int, *, before: int, after: int = 0) -> str:

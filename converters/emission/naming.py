@@ -12,6 +12,7 @@ _LEAVES = {
     "conv": {"kernel": "weight"},
     "linear": {"kernel": "weight", "bias": "bias"},
     "squeeze": {"kernel": "weight", "bias": "bias"},
+    "predictor": {"kernel": "weight", "bias": "bias"},
     "norm": {"mean": "moving_mean", "var": "moving_variance", "scale": "gamma", "shift": "beta"},
 }
 _VARIABLE = re.compile(r"\{([sbkg])(?:\+([0-9]+))?\}")

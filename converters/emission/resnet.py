@@ -25,9 +25,17 @@ from .steps import (
 def context(network: ResNet, grounding: Grounding, traits: Traits) -> dict[str, Any]:
     """Names and expressions for the template, by what it calls them."""
     names = names_of(grounding)
-    dense = "squeeze" in grounding.dialect.dense
     return {
-        "root": arrange(_root(network, names)),
+        "network": "ResNet",
+        **blocks(network, names, traits, dense="squeeze" in grounding.dialect.dense),
+        "root": arrange([*trunk(network, names), *head(names)]),
+        "constants": _figures(network, traits),
+    }
+
+
+def blocks(network: ResNet, names: Names, traits: Traits, *, dense: bool = False) -> dict[str, Any]:
+    """What the template says of blocks and stages; ``dense`` where squeeze-and-excitation has dense layers."""
+    return {
         "branch": arrange(_branch(network, names, traits)),
         "shortcut": arrange(_shortcut(network, names)),
         "gate": arrange(_gate(names, dense=dense)) if network.squeeze else (),
@@ -37,7 +45,6 @@ def context(network: ResNet, grounding: Grounding, traits: Traits) -> dict[str, 
         "block": BLOCKS[network.block],
         "block_name": names.block_name,
         "stem": network.stem[-1],
-        "constants": _figures(network, traits),
     }
 
 
@@ -52,8 +59,8 @@ def _figures(network: ResNet, traits: Traits) -> dict[str, str]:
     return found
 
 
-def _root(network: ResNet, names: Names) -> list[Step]:
-    """What the whole network does, one step after the other."""
+def trunk(network: ResNet, names: Names) -> list[Step]:
+    """What the network does before its head, one step after the other."""
     before, steps = 3, []
     for index, width in enumerate(network.stem, start=1):
         key, size = (str(index), 3) if len(network.stem) > 1 else ("", 7)
@@ -64,7 +71,7 @@ def _root(network: ResNet, names: Names) -> list[Step]:
             RELU,
         ]
         before = width
-    return [*steps, MAX_POOL, *stages(names, len(network.depths)), *head(names)]
+    return [*steps, MAX_POOL, *stages(names, len(network.depths))]
 
 
 def _branch(network: ResNet, names: Names, traits: Traits) -> list[Step]:

@@ -20,6 +20,7 @@ def context(network: ResNetV2, grounding: Grounding, traits: Traits) -> dict[str
     bottleneck, indices = network.block == "bottleneck", range(len(network.depths))
     widths = [64 << index for index in indices] if bottleneck else ()
     return {
+        "network": "ResNet",
         "root": arrange(_root(network, names)),
         "branch": arrange(_branch(network, names, traits)),
         "shortcut": arrange(_shortcut(names)),

@@ -8,6 +8,7 @@ from .cells import Step
 from .naming import Names, Path
 
 RELU = Step("nn.ReLU()", call="ops.relu({})", label="relu")
+RELU6 = Step("nn.ReLU6()", call="ops.relu6({})", label="relu6")
 SIGMOID = Step("nn.Sigmoid()", call="ops.sigmoid({})", label="sigmoid")
 MEAN = Step("GlobalMean()", call="{}.mean((2, 3))", label="mean")
 MAX_POOL = Step("max_pool()", label="max_pool")

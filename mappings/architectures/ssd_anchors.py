@@ -7,11 +7,10 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
-# Pixels between the cells of each level, and how many of them an anchor of scale 1 is wide.
+# Pixels between the cells of each level, and how many times that an anchor of ratio 1 is wide.
 STEPS = (8, 16, 32, 64, 128)
-_SIZE = 4.0
-_RATIOS, _SCALES = (1.0, 2.0, 0.5), (1.0, math.sqrt(2.0))
-PER_CELL = len(_RATIOS) * len(_SCALES)
+RATIOS, SCALES = (1.0, 2.0, 0.5), (4.0, 4.0 * math.sqrt(2.0))
+PER_CELL = len(RATIOS) * len(SCALES)
 
 # y and x of the centre, height and width, as parts of the picture.
 Anchor = tuple[float, float, float, float]
@@ -37,9 +36,7 @@ def _anchors(height: int, width: int) -> tuple[Anchor, ...]:
 def _each(height: int, width: int) -> Iterator[Anchor]:
     for (rows, columns), step in zip(grids(height, width), STEPS, strict=True):
         sizes = [
-            (scale / math.sqrt(ratio) * _SIZE * step, scale * math.sqrt(ratio) * _SIZE * step)
-            for ratio in _RATIOS
-            for scale in _SCALES
+            (scale / math.sqrt(ratio) * step, scale * math.sqrt(ratio) * step) for ratio in RATIOS for scale in SCALES
         ]
         for row in range(rows):
             for column in range(columns):

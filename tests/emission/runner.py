@@ -20,7 +20,9 @@ def main(mode: str, pictures: str, *folders: str) -> None:
         spec.loader.exec_module(module)
         network = module.create_network(str(folder / "weights.ckpt"))
         for place, batch in enumerate(np.load(pictures).values()):
-            np.save(folder / f"{mode}_{place}.npy", network(mindspore.Tensor(batch)).asnumpy())
+            given = network(mindspore.Tensor(batch))
+            outputs = given if isinstance(given, tuple) else (given,)
+            np.savez(folder / f"{mode}_{place}.npz", *(output.asnumpy() for output in outputs))
 
 
 if __name__ == "__main__":

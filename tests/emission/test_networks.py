@@ -1,9 +1,6 @@
 """Emitted modules are the networks of their weights: run without this package, and compared with our own networks."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +8,13 @@ import pytest
 
 import mshub_convert as mc
 
-from .conftest import CASES
+from .conftest import CLASSIFIERS, run
 
 pytestmark = pytest.mark.slow
-# The second size is odd, where paddings differ.
-SIZES = ((64, 64), (65, 47))
-RUNNER = Path(__file__).with_name("runner.py")
 
 
-def run(mode: str, pictures: Path, folders: Sequence[Path]) -> None:
-    command = [sys.executable, str(RUNNER), mode, str(pictures), *map(str, folders)]
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "GLOG_v": "3"}
-    result = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=pictures.parent
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    draw = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
-    np.savez(path, *(draw.normal(size=(2, 3, *size)).astype(np.float32) for size in SIZES))
-    return path
+def logits(folder: Path, mode: str, place: int) -> np.ndarray:
+    return np.load(folder / f"{mode}_{place}.npz")["arr_0"]
 
 
 def our_logits(folder: Path, pictures: Path) -> list[np.ndarray]:
@@ -48,11 +29,11 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_every_module_computes_what_our_network_does(written: Callable[[str], Path], pictures: Path) -> None:
-    folders = {name: written(name) for name in CASES if name != "own-names"}
+    folders = {name: written(name) for name in CLASSIFIERS if name != "own-names"}
     run("pynative", pictures, list(folders.values()))
     for name, folder in folders.items():
         for place, ours in enumerate(our_logits(folder, pictures)):
-            assert distance(np.load(folder / f"pynative_{place}.npy"), ours) < 1e-6, name
+            assert distance(logits(folder, "pynative", place), ours) < 1e-6, name
 
 
 def test_a_module_with_names_of_a_user(written: Callable[[str], Path], pictures: Path) -> None:
@@ -64,7 +45,7 @@ def test_a_module_with_names_of_a_user(written: Callable[[str], Path], pictures:
     network = mc.load_mindspore(folder / "source.safetensors")
     for place, batch in enumerate(np.load(pictures).values()):
         ours = network(mindspore.Tensor(batch)).asnumpy()
-        assert distance(np.load(folder / f"pynative_{place}.npy"), ours) < 1e-6
+        assert distance(logits(folder, "pynative", place), ours) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["squeezed-split", "deep-stem", "second"])
@@ -72,7 +53,7 @@ def test_modules_compile(written: Callable[[str], Path], pictures: Path, name: s
     folder = written(name)
     run("graph", pictures, [folder])
     for place, ours in enumerate(our_logits(folder, pictures)):
-        assert distance(np.load(folder / f"graph_{place}.npy"), ours) < 1e-6
+        assert distance(logits(folder, "graph", place), ours) < 1e-6
 
 
 def test_a_trait_makes_another_function(written: Callable[[str], Path], pictures: Path) -> None:
@@ -80,7 +61,7 @@ def test_a_trait_makes_another_function(written: Callable[[str], Path], pictures
     folder, other = written("grouped"), written("same-pool")
     (folder / "network.py").write_text((other / "network.py").read_text())
     run("pynative", pictures, [folder])
-    assert distance(np.load(folder / "pynative_0.npy"), our_logits(folder, pictures)[0]) > 1e-3
+    assert distance(logits(folder, "pynative", 0), our_logits(folder, pictures)[0]) > 1e-3
 
 
 @pytest.mark.parametrize(
