@@ -252,7 +252,7 @@ def _dropped_counter(parameter: Parameter, parts: Sequence[TensorRef] | None, ca
 
 
 def _notices(work: _Work, found: Identification, steps: Sequence[Step], dtype: str | None) -> Iterable[Finding]:
-    if found.prefix != found.dialect.wrapper:
+    if found.prefix not in ("", found.dialect.wrapper):
         yield Finding("prefix", f"stripped the prefix {found.prefix} from {counted(len(found.names), 'name')}")
     if found.training:
         fact = f"left out {counted(len(found.training), 'tensor')} of optimiser and training loop"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ...mappings.architectures import Architecture, from_dict
+from ...mappings.architectures.ssd_resnet50 import BACKBONE
 from ..record import Record
 
 # The MindSpore that the networks of entries are tested with.
@@ -29,12 +31,12 @@ class Header:
 
 def header(record: Record, summary: str) -> Header:
     """The header for weights with this record."""
-    facts, name = record.facts, str(record.architecture["name"])
-    size = input_size(record)
+    facts, network = record.facts, from_dict(record.architecture)
+    size, detects = input_size(record), is_detector(network)
     before = {
-        "model-name": name,
-        "backbone-name": family(name),
-        "module-type": "cv",
+        "model-name": network.name,
+        "backbone-name": BACKBONE.name if detects else family(network.name),
+        "module-type": "cv-object_detection" if detects else "cv",
         "fine-tunable": "True",
         "input-shape": f"[{size[0]}, {size[1]}, 3]" if size else "",
         "model-version": f'"{MINDSPORE}"',
@@ -67,6 +69,11 @@ def _line(value: object) -> str:
     return text if _PLAIN.fullmatch(text) or not text else f'"{text}"'
 
 
+def is_detector(network: Architecture) -> bool:
+    """Whether it gives boxes."""
+    return "loc" in network.graph().outputs
+
+
 def family(name: str) -> str:
     """The family of a network, which cards call its backbone: ``resnext`` of ``resnext50_32x4d``."""
     found = re.match(r"(wide_)?[a-z]+", name)
@@ -82,7 +89,10 @@ def licence(record: Record) -> str:
 
 
 def input_size(record: Record) -> tuple[int, int] | None:
-    """Height and width that the weights are stated to be for."""
+    """Height and width that the weights are stated to be for; a detector's anchors are for one size."""
+    network = from_dict(record.architecture)
+    if is_detector(network):
+        return network.side, network.side
     before = record.facts.get("preprocessing")
     size = before.get("input_size") if isinstance(before, Mapping) else None
     if size is None:  # a card of the Hub

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...mappings.architectures import from_dict
 from ..digest import file_sha256
 from ..findings import Finding
 from ..publications import Published
 from ..record import Record
-from .header import MINDSPORE, Header, header, input_size, licence, measures
-
-_USUAL = (224, 224)
+from .header import MINDSPORE, Header, header, input_size, is_detector, licence, measures
 
 
 class HubEntry:
@@ -34,8 +33,9 @@ class HubEntry:
     def write(self, folder: Path, published: Published) -> tuple[Finding, ...]:
         """Write the card, the network and mindspore_hub_conf.py beside the weight file."""
         record = published.record
-        name = str(record.architecture["name"])
-        said = header(record, f"{name} with {record.architecture['classes']} classes, {_from(record)}")
+        network = from_dict(record.architecture)
+        name = network.name
+        said = header(record, f"{name} with {network.classes} classes, {_from(record)}")
         module = re.sub(r"\W", "_", name)
         card = "_".join(filter(None, (name, _word(record.facts.get("dataset"))))) + ".md"
         filled = {"name": name, "module_name": module, "module": f"{module}.py"}
@@ -68,14 +68,15 @@ def _from(record: Record) -> str:
 def _card(folder: Path, published: Published, said: Header) -> dict[str, Any]:
     """What the card says below its name."""
     record = published.record
-    height, width = input_size(record) or _USUAL
+    network = from_dict(record.architecture)
+    height, width = input_size(record) or (network.side, network.side)
     traits = ", ".join(f"{name}={value}" for name, value in record.traits.items())
     drawn = " The weights are drawn, **not pretrained**." if record.pretrained is False else ""
-    network = record.architecture
     return {
         "header": said.before, "footer": said.after, "url": published.url, "height": height, "width": width,
         "sha256": published.sha256 or file_sha256(folder / published.weights),
-        "introduction": f"{network['name']} with {network['classes']} classes, {_from(record)}.{drawn}",
+        "introduction": f"{network.name} with {network.classes} classes, {_from(record)}.{drawn}",
+        "detects": is_detector(network),
         "traits": traits, "weights": published.weights,
         "evaluation": _evaluation(record), "preprocessing": _preprocessing(record), "origin": _origin(record),
     }  # fmt: skip

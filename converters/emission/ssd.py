@@ -1,5 +1,6 @@
 """SSD-ResNet50 as a MindSpore module: what its template is filled with."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -77,7 +78,7 @@ def _backbone(names: Names) -> tuple[Path, Names]:
     )  # fmt: skip
 
 
-def _alike(names: Names, roles: dict[str, tuple[str, ...]]) -> tuple[list[Path], dict[str, Path]]:
+def _alike(names: Names, roles: Mapping[str, tuple[str, ...]]) -> tuple[list[Path], dict[str, Path]]:
     """The cells that have these layers each, and the names of the layers in them, which must be the same in all."""
     cells: list[Path] = []
     found: dict[str, Path] = {}

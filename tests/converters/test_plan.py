@@ -269,6 +269,15 @@ def test_what_is_left_out_and_stripped_is_told(weights: Arrays) -> None:
     assert told["copies"].remedy == "Pick it with --select PREFIX."
 
 
+def test_what_was_not_stripped_is_not_told() -> None:
+    """The original's files may lack what the dialect has before every name."""
+    specs = dialect("modelzoo-ssd").ground(architecture("ssd_resnet50")).specs
+    bare = {name.removeprefix("network."): np.broadcast_to(np.float32(0), shape) for name, shape in specs.items()}
+    found = plan(bare, "ssd")
+    assert found.problems == ()
+    assert "prefix" not in {finding.code for finding in found.notices}
+
+
 def test_names_cannot_control_a_terminal_or_flood_it(weights: Arrays) -> None:
     weights["layer1.0.\x1b[31m" + "x" * 9000] = np.ones(1, np.float32)
     line = problem(plan(weights), "unexpected")
