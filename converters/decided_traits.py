@@ -1,10 +1,10 @@
 """Which traits hold for a file: what its graph shows, else what was said, recorded, configured, or is the custom."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ..mappings.architectures import Architecture
-from ..mappings.dialects import Dialect
+from ..mappings.dialects import BUILTIN, Dialect, dialect
 from ..mappings.errors import MshubConvertError
 from ..mappings.names import listed
 from ..mappings.traits import Traits
@@ -27,6 +27,7 @@ class Decided:
 def decided(
     source: Source,
     naming: Dialect,
+    network: Architecture,
     kept: Carried,
     *,
     overrides: Mapping[str, str],
@@ -47,19 +48,36 @@ def decided(
     elif configured:
         base, where, known = base.with_values(configured), f"the config in {name}", True
     result = base.with_values(overrides)
+    _refuse_idle(result, base, network)
+    guessed = () if known else _guessed(naming, network, base, overrides)
     if overrides:
         changes = result.differences(base).items() if known else ()
         notices = tuple(
             Finding("trait-said", f"{trait}={said} as said with --trait; {where} says {before}")
             for trait, (said, before) in changes
         )
-        return Decided(result, f"--trait, and {where}", notices)
-    if kept.traits is None and naming.framework == "mindspore" and base != Traits():
-        told = ", ".join(f"{trait}={value}" for trait, value in base.as_dict().items())
-        fact = f"no record in the file: taking the traits of {naming.name}'s own networks ({told})"
-        remedy = "If it was converted from PyTorch weights, say --trait stem_pool=symmetric."
-        return Decided(result, where, (Finding("traits", fact, (), remedy),))
-    return Decided(result, where)
+        return Decided(result, f"--trait, and {where}", (*notices, *guessed))
+    return Decided(result, where, guessed)
+
+
+def _guessed(naming: Dialect, network: Architecture, base: Traits, said: Collection[str]) -> tuple[Finding, ...]:
+    """What is taken from MindSpore's own networks, for want of a record, and would be otherwise in PyTorch."""
+    custom = Traits()
+    differing = [trait for trait in base.differences(custom) if trait not in said]
+    if naming.framework != "mindspore" or not differing:
+        return ()
+    told = ", ".join(f"{trait}={value}" for trait, value in base.as_dict().items() if trait not in said)
+    rest = "the other traits" if said else "the traits"
+    fact = f"no record in the file: taking {rest} of {naming.name}'s own networks ({told})"
+    customs = " ".join(f"--trait {trait}={custom.as_dict()[trait]}" for trait in differing)
+    remedy = f"If it was converted from PyTorch weights, say {customs}."
+    return (Finding("traits", fact, (), remedy if _is_in_torch(network) else ""),)
+
+
+def _is_in_torch(network: Architecture) -> bool:
+    """Whether weights of it can come from a library of PyTorch."""
+    every = (dialect(name) for name in BUILTIN)
+    return any(d.framework == "torch" and bool(d.models) and d.can_name(network) for d in every)
 
 
 def traits_shown(checkpoint: Checkpoint, naming: Dialect, network: Architecture, kept: Carried) -> Traits | None:
@@ -93,6 +111,15 @@ def _trait_of(epsilons: tuple[float, ...], network: Architecture) -> float | str
         if {node.attributes["epsilon"] for node in nodes if node.op == "BatchNormalization"} == set(epsilons):
             return epsilon
     return listed([str(epsilon) for epsilon in epsilons])
+
+
+def _refuse_idle(result: Traits, base: Traits, network: Architecture) -> None:
+    """Raise for a trait that was said, and that this network computes nothing with."""
+    graph = network.graph(result)
+    for name, (said, before) in result.differences(base).items():
+        if network.graph(result.with_values({name: before})) == graph:
+            fact = f"--trait {name}={said} changes nothing in {network.name}: it has no layer that this trait is about"
+            raise UsageError(fact, remedy="Leave it out.")
 
 
 def _refuse(overrides: Mapping[str, str], seen: Traits, where: str) -> None:

@@ -44,7 +44,7 @@ def missing(names: Sequence[str], source: Grounding) -> list[Finding]:
     """Tensors of the network that the file lacks."""
     if not names:
         return []
-    head = {*source.slots["head.kernel"].names, *source.slots["head.bias"].names}
+    head = {name for slot in source.slots.values() if slot.parameter.module == "head" for name in slot.names}
     cause = " (the file is a backbone without its classifier)" if head == set(names) else ""
     return [Finding(
         "missing", f"{counted(len(names), 'tensor')} of {source.architecture.name} missing{cause}", tuple(names),

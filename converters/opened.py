@@ -131,7 +131,7 @@ def _open(
     notices += other_activations(checkpoint, found.architecture)
     notices += recovered.notices if recovered is not None else ()
     traits = decided(
-        source, found.dialect, kept, overrides=overrides, configured=stated.traits, seen=seen
+        source, found.dialect, found.architecture, kept, overrides=overrides, configured=stated.traits, seen=seen
     )  # fmt: skip
     notices += traits.notices
     problems = (

@@ -1,9 +1,10 @@
 """Tell dialect, architecture, cardinality, width, stem and class count of a file from names and shapes alone."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .architectures import Architecture, infer, kinds, why_not_file, why_not_tensors
+from .architectures.relatives import Relative
 from .dialects import BUILTIN, Dialect, Grounding, dialect
 from .errors import MappingError
 from .graph import Lookup, Shape
@@ -88,9 +89,9 @@ def identify(
     best = min(
         fits, key=lambda fit: (fit.score < _RECOGNISED, is_averaged(fit.weights.prefix), -fit.score), default=None
     )
-    reason = _relative(selected, best, shapes)
-    if best is None or best.score < _RECOGNISED or reason:
-        raise _unidentified(shapes, training, reason, best, dialects)
+    relative = _relative(selected, best, shapes)
+    if best is None or best.score < _RECOGNISED or relative:
+        raise _unidentified(shapes, training, relative, best, dialects)
     expected, prefix = best.grounding.specs, best.weights.prefix
     copies: list[str] = []
     names = dict(best.weights.names)
@@ -204,30 +205,36 @@ def _joined(parts: tuple[tuple[int, Shape], ...]) -> Shape | None:
     return (first[0] * (last + 1), *first[1:])
 
 
-def _relative(sets: Iterable[_Weights], best: _Fit | None, shapes: Mapping[str, Shape]) -> str:
-    """Which relative of our networks a file holds that none of them explains whole; empty if it is none."""
+def _relative(sets: Sequence[_Weights], best: _Fit | None, shapes: Mapping[str, Shape]) -> Relative | None:
+    """Which relative of our networks a file holds that none of them explains whole."""
     if best is not None and best.score == 1:
-        return ""
-    explained = {best.weights.names.get(name) for name in best.grounding.specs} if best else set()
-    reason = why_not_tensors(name for name in shapes if name not in explained)
-    return reason or next((text for weights in sets if (text := why_not_file(_lookup(weights, shapes)))), "")
+        return None
+    # What an optimiser has of the network, or another set of weights, is no sign of a relative.
+    sets_read = [weights for weights in sets if best is None or weights.dialect == best.weights.dialect]
+    expected = best.grounding.specs if best else {}
+    left = {full: None for weights in sets_read for name, full in weights.names.items() if name not in expected}
+    if relative := why_not_tensors(left):
+        return relative
+    return next((Relative(text) for weights in sets if (text := why_not_file(_lookup(weights, shapes)))), None)
 
 
 def _unidentified(
     shapes: Mapping[str, Shape],
     training: tuple[str, ...],
-    reason: str,
+    relative: Relative | None,
     best: _Fit | None,
     dialects: tuple[str, ...],
 ) -> UnidentifiedError:
     """The error that says what a file looks like, and whether another dialect would read it."""
     nearest = Nearest(best.grounding, frozenset(best.weights.names), best.score) if best else None
     spoken = "any dialect" if dialects == BUILTIN else f"{listed(dialects, 'or')} names"
-    remedy = ""
+    remedy = relative.remedy if relative else ""
     if dialects != BUILTIN:
         try:
             found = identify(shapes)
             remedy = f"Its names are those of {found.architecture.name} in dialect {found.dialect.name}."
         except UnidentifiedError:
             pass
-    return UnidentifiedError(describe(shapes, training, reason, nearest, spoken), remedy=remedy)
+    return UnidentifiedError(
+        describe(shapes, training, relative.reason if relative else "", nearest, spoken), remedy=remedy
+    )

@@ -20,6 +20,7 @@ from . import (
     ssd_inference,
     ssd_resnet50,
 )
+from .relatives import Relative
 
 
 class Architecture(Protocol):
@@ -139,7 +140,7 @@ def why_not_file(lookup: Lookup) -> str:
     return next((reason for family in _FROM_THE_LAST if (reason := family.why_not_file(lookup))), "")
 
 
-def why_not_tensors(names: Iterable[str]) -> str:
-    """Which relative of our architectures has tensors of these names, which ours do not have; empty if none."""
+def why_not_tensors(names: Iterable[str]) -> Relative | None:
+    """Which relative of our architectures has tensors of these names, which ours do not have."""
     held = tuple(names)
     return ssd_inference.why_not_tensors(held) or resnet_relatives.why_not_tensors(held)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from .relatives import Relative, told_by
+
 _ANTI_ALIASED = "anti-aliased down-sampling has the same names and shapes but another function"
 _OF_NAME = (
     ("resnetv2", "a pre-activation ResNet is another network"),
@@ -22,19 +24,23 @@ _OF_NAME = (
 )
 
 # What a tensor is called that only this relative has.
-_OF_TENSOR = (
-    (r"\.se\.conv\.weight$", "a ResNet with efficient channel attention (ECA), which is another function"),
-    (r"\.conv\d\.paths\.\d", "a ResNet with selective kernels (SK), which is another network"),
-    (r"\.conv2\.fc1\.", "a ResNeSt: its split attention is another network"),
-    (r"layer\d+\.\d+\.convs\.\d", "a Res2Net: its multi-scale blocks are another network"),
-    (r"\.filt$", "an anti-aliased ResNet: its blurred down-sampling is another function"),
-    (r"\.bn\d\.IN\.", "an IBN-Net: its instance normalisation is another function"),
-    (r"(^|\.)maxpool\.0\.weight$", "a ResNet-RS, which strides in a convolution instead of the max-pool"),
-    (r"\.se_dense_\d", "model_zoo's se_resnet50, which pools by maximum in its shortcuts and squeezes by 4"),
-    (r"\.bn1d\.", "model_zoo's resnet18 or resnet34, whose BatchNorms have two epsilons, which no trait says"),
-    (r"(^|\.)layer0\.conv1\.", "an SENet of timm's legacy class, whose max-pool rounds up"),
-    (r"\.se_module\.fc1\.", "model_zoo's senet, whose excitation and classifier have no bias"),
-    (r"(^|\.)stages\.\d+\.blocks\.\d+\.conv3\.", "timm's pre-activation ResNet, which is another network"),
+_OF_TENSOR: tuple[tuple[str, Relative], ...] = (
+    (r"\.se\.conv\.weight$", Relative("a ResNet with efficient channel attention (ECA), which is another function")),
+    (r"\.conv\d\.paths\.\d", Relative("a ResNet with selective kernels (SK), which is another network")),
+    (r"\.conv2\.fc1\.", Relative("a ResNeSt: its split attention is another network")),
+    (r"layer\d+\.\d+\.convs\.\d", Relative("a Res2Net: its multi-scale blocks are another network")),
+    (r"\.filt$", Relative("an anti-aliased ResNet: its blurred down-sampling is another function")),
+    (r"\.bn\d\.IN\.", Relative("an IBN-Net: its instance normalisation is another function")),
+    (r"(^|\.)maxpool\.0\.weight$", Relative("a ResNet-RS, which strides in a convolution instead of the max-pool")),
+    (r"\.se_dense_\d", Relative("model_zoo's se_resnet50, which pools by maximum in its shortcuts and squeezes by 4")),
+    (r"\.bn1d\.", Relative(
+        "model_zoo's resnet18 or resnet34 (BatchNorms called bn1d, bn2d), whose BatchNorms have two epsilons, which no"
+        " trait says",
+        "Take the network from mindcv, timm or torchvision, such as timm:resnet18: those are converted.",
+    )),
+    (r"(^|\.)layer0\.conv1\.", Relative("an SENet of timm's legacy class, whose max-pool rounds up")),
+    (r"\.se_module\.fc1\.", Relative("model_zoo's senet, whose excitation and classifier have no bias")),
+    (r"(^|\.)stages\.\d+\.blocks\.\d+\.conv3\.", Relative("timm's pre-activation ResNet, which is another network")),
 )  # fmt: skip
 # Relatives that have the very tensors of ours: only what a file is called, or says of itself, tells them apart.
 _SAME_TENSORS = re.compile(r"(?:se)?resne(?:xt|t)(?:aa|blur)\d+\w*", re.IGNORECASE)
@@ -63,7 +69,6 @@ def named_relative(text: str) -> tuple[str, str]:
     return (found[0], why_not(found[0].lower())) if found else ("", "")
 
 
-def why_not_tensors(names: Iterable[str]) -> str:
+def why_not_tensors(names: Iterable[str]) -> Relative | None:
     """Which relative a file of these names holds; ``names`` are those that our networks do not explain."""
-    suspects = [name for name in names if _ANY.search(name)]
-    return next((reason for pattern, reason in _OF_TENSOR if any(re.search(pattern, name) for name in suspects)), "")
+    return told_by((name for name in names if _ANY.search(name)), _OF_TENSOR)

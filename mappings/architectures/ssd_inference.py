@@ -1,23 +1,29 @@
 """Derive SSD-ResNet50 from what a file has, and tell the detectors that look like it."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 
 from ..graph import Lookup
+from .relatives import Relative, told_by
 from .ssd_anchors import PER_CELL
 from .ssd_resnet50 import COCO_CLASSES, FEATURES, MAX_CLASSES, NAME, SsdResNet50
 
 _HEADS = ("boxes", "classes")
 
 # What a tensor is called that a relative has and the detector has not, or has with much else.
-_OF_TENSOR = (
-    (r"(^|\.)multi_box\.(addition_layer\w*|loc_layers|cls_layers)\.|\.fpn_convs",
-     f"model_zoo's {NAME}_fpn or another detector with a feature pyramid: its shared heads are another network than"
-     f" {NAME}"),
-    (r"(^|\.)multi_box\.multi_loc_layers\.0\.0\.", f"an SSD of model_zoo on another backbone than {NAME}'s"),
-    (r"(^|\.)feature_extractor\.resnet\.conv1\.weight$", f"the backbone of {NAME} alone, without its heads"),
-    (r"(^|\.)head\.classification_head\.", "an SSD or RetinaNet of torchvision, which is another network"),
+_OF_TENSOR: tuple[tuple[str, Relative], ...] = (
+    (r"(^|\.)multi_box\.(addition_layer\w*|loc_layers|cls_layers)\.|\.fpn_convs", Relative(
+        f"model_zoo's {NAME}_fpn or another detector with a feature pyramid: its shared heads are another network than"
+        f" {NAME}"
+    )),
+    (r"(^|\.)multi_box\.multi_loc_layers\.0\.0\.", Relative(
+        f"an SSD of model_zoo on another backbone than {NAME}'s"
+    )),
+    (r"(^|\.)feature_extractor\.resnet\.conv1\.weight$", Relative(
+        f"the backbone of {NAME} alone, without its heads",
+        "Give the file of the whole detector, which has multi_box.multi_loc_layers and multi_box.multi_cls_layers too.",
+    )),
+    (r"(^|\.)head\.classification_head\.", Relative("an SSD or RetinaNet of torchvision, which is another network")),
 )  # fmt: skip
 # One of these is in every such name: looking for them first spares a hostile file's many names the patterns.
 _WORDS = ("multi_box", "fpn_convs", "feature_extractor", "classification_head")
@@ -49,7 +55,6 @@ def why_not_file(_: Lookup) -> str:
     return ""
 
 
-def why_not_tensors(names: Iterable[str]) -> str:
+def why_not_tensors(names: Iterable[str]) -> Relative | None:
     """Which other detector a file of these names holds; ``names`` are those that our networks do not explain."""
-    held = [name for name in names if any(word in name for word in _WORDS)]
-    return next((reason for pattern, reason in _OF_TENSOR if any(re.search(pattern, name) for name in held)), "")
+    return told_by((name for name in names if any(word in name for word in _WORDS)), _OF_TENSOR)

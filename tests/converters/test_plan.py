@@ -132,6 +132,13 @@ def test_a_backbone_without_its_classifier(weights: Arrays) -> None:
     )
 
 
+def test_a_missing_tensor_of_a_network_without_a_classifier() -> None:
+    weights = drawn(architecture("ssd_resnet50"), "modelzoo-ssd")
+    del weights["network.multi_box.multi_loc_layers.0.0.weight"]
+    expected = "1 tensor of ssd_resnet50 missing: network.multi_box.multi_loc_layers.0.0.weight"
+    assert problem(plan(weights, "ssd"), "missing") == expected
+
+
 def test_a_surplus_tensor(weights: Arrays) -> None:
     weights["layer1.0.extra.weight"] = np.ones(3, np.float32)
     expected = "1 tensor that resnext_1-1_4x2d does not have: layer1.0.extra.weight"

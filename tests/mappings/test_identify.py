@@ -328,12 +328,17 @@ def altered(name: str, dialect_name: str, old: str, new: str) -> dict[str, Shape
         (altered("seresnet50", "modelzoo", ".se.fc1", ".se_dense_0"), "model_zoo's se_resnet50, which pools"),
         (
             altered("resnet18", "modelzoo-resnet", ".bn1.", ".bn1d."),
-            "model_zoo's resnet18 or resnet34, whose BatchNorms",
+            "model_zoo's resnet18 or resnet34 (BatchNorms called bn1d, bn2d), whose BatchNorms",
         ),
     ],
 )
 def test_relatives_are_refused_by_their_tensors(tensors: dict[str, Shape], reason: str, prefix: str) -> None:
     assert refusal(prefixed(prefix, tensors)).message.startswith(f"{len(tensors)} tensors of {reason}")
+
+
+def test_a_relative_that_other_libraries_have_as_ours_is_told_where() -> None:
+    error = refusal(altered("resnet18", "modelzoo-resnet", ".bn1.", ".bn1d."))
+    assert "such as timm:resnet18" in error.remedy
 
 
 def test_senet_154_is_refused_by_its_shortcuts() -> None:

@@ -136,30 +136,44 @@ def test_chains_of_a_graph_whose_branches_cross():
 def refusal(tensors):
     with pytest.raises(UnidentifiedError) as caught:
         identify(tensors)
-    return caught.value.message
+    return caught.value
 
 
 def test_the_backbone_alone():
     backbone = {name: shape for name, shape in golden().items() if ".resnet." in name}
     assert len(backbone) == 265
-    assert refusal(backbone).startswith("265 tensors of the backbone of ssd_resnet50 alone, without its heads: ")
+    error = refusal(backbone)
+    assert error.message.startswith("265 tensors of the backbone of ssd_resnet50 alone, without its heads: ")
+    assert error.remedy.startswith("Give the file of the whole detector, which has multi_box.")
+
+
+def test_what_an_optimiser_has_of_the_backbone_is_no_backbone():
+    whole = golden()
+    conv = "feature_extractor.resnet.conv1.weight"
+    found = identify(whole | {"queue": (1,), f"moments.{conv}": whole[conv]})
+    assert (found.architecture, found.training) == (NETWORK, (f"moments.{conv}",))
+    averaged = {f"ema.{name}": shape for name, shape in whole.items()}
+    found = identify(whole | averaged | {"queue": (1,)})
+    assert (found.architecture, set(found.copies)) == (NETWORK, set(averaged))
 
 
 def test_shared_heads_are_those_of_the_pyramid():
     tensors = {name: shape for name, shape in golden().items() if ".resnet." in name}
     tensors |= {"multi_box.loc_layers.0.weight": (24, 256, 3, 3), "multi_box.cls_layers.0.weight": (486, 256, 3, 3)}
-    assert "model_zoo's ssd_resnet50_fpn" in refusal(tensors)
+    assert "model_zoo's ssd_resnet50_fpn" in refusal(tensors).message
 
 
 def test_an_ssd_of_another_backbone():
     tensors = {name: shape for name, shape in golden().items() if "multi_box" in name}
     narrow = {name: tuple(96 if size > 500 else size for size in shape) for name, shape in tensors.items()}
-    assert refusal(narrow).startswith("70 tensors of an SSD of model_zoo on another backbone than ssd_resnet50's: ")
+    assert refusal(narrow).message.startswith(
+        "70 tensors of an SSD of model_zoo on another backbone than ssd_resnet50's: "
+    )
 
 
 def test_a_detector_of_torchvision():
     tensors = {"head.classification_head.conv.0.0.weight": (256, 256, 3, 3), "backbone.fpn.x.weight": (256, 256, 1, 1)}
-    assert "an SSD or RetinaNet of torchvision" in refusal(tensors)
+    assert "an SSD or RetinaNet of torchvision" in refusal(tensors).message
 
 
 def test_the_pyramid_is_refused_by_name():
