@@ -21,8 +21,9 @@ def module_name(folder: str, path: Path) -> str:
 
 # These import a framework at the top, on purpose: whoever imports them wants it.
 FRAMEWORK = (
-    "networks.torch", "networks.torch_rounded", "networks.mindspore", "networks.mmpretrain", "networks.statistics",
-    "runtimes.torch", "runtimes.mindspore", "runtimes.onnxruntime", "runtimes.onnx_session", "export_worker",
+    "networks.torch", "networks.torch_rounded", "networks.mindspore", "networks.mindspore_layers",
+    "networks.mmpretrain", "networks.statistics", "runtimes.torch", "runtimes.mindspore", "runtimes.onnxruntime",
+    "runtimes.onnx_session", "export_worker",
 )  # fmt: skip
 # The scripts that go into a published folder are no modules of the package: tests/modelhub runs them from there.
 MODULES = sorted(
