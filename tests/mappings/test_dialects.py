@@ -148,20 +148,24 @@ def test_an_unknown_dialect_gets_the_nearest() -> None:
 # A user's file
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., str]:
-    """Writes a dialect file: mindcv's with another name, and with texts replaced."""
+def writer(base: Path, folder: Path) -> Callable[..., str]:
+    """Writes a dialect file: that of ``base`` with another name, and with texts replaced."""
 
     def make(*changes: tuple[str, str]) -> str:
-        text = MINDCV.read_text(encoding="utf-8").replace('name = "mindcv"', 'name = "mine"', 1)
+        text = base.read_text(encoding="utf-8").replace(f'name = "{base.stem}"', 'name = "mine"', 1)
         for old, new in changes:
             assert old in text
             text = text.replace(old, new, 1)
-        path = tmp_path / "mine.toml"
+        path = folder / "mine.toml"
         path.write_text(text, encoding="utf-8")
         return str(path)
 
     return make
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    return writer(MINDCV, tmp_path)
 
 
 def line_of(path: str, text: str) -> int:
@@ -314,18 +318,7 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
 
 @pytest.fixture
 def write_senet(tmp_path: Path) -> Callable[..., str]:
-    """Writes a dialect file: mindcv-senet's with another name, and with texts replaced."""
-
-    def make(*changes: tuple[str, str]) -> str:
-        text = SENET.read_text(encoding="utf-8").replace('name = "mindcv-senet"', 'name = "mine"', 1)
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new, 1)
-        path = tmp_path / "mine.toml"
-        path.write_text(text, encoding="utf-8")
-        return str(path)
-
-    return make
+    return writer(SENET, tmp_path)
 
 
 def test_without_a_shape_squeeze_and_excitation_is_convolution(write_senet: Callable[..., str]) -> None:
