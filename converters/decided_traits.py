@@ -14,13 +14,20 @@ from .record import Carried
 from .sources import Source
 from .tensors import Checkpoint
 
+# The kind of notice that something was said against what the file itself tells.
+TRAIT_SAID = "trait-said"
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The traits, where they were found in words, and what there is to say of that."""
+    """The traits, where they were found in words, and what there is to say of that.
+
+    ``of_file`` are those that the file itself tells, by its graph, its record or its configuration, if it does.
+    """
 
     traits: Traits
     where: str
+    of_file: Traits | None
     notices: tuple[Finding, ...] = ()
 
 
@@ -41,23 +48,25 @@ def decided(
         _refuse(overrides, seen, f"the graph in {name}")
         fact = f"the record in {kept.where} states other traits than the graph shows: the graph counts"
         differs = kept.traits is not None and kept.traits != seen
-        return Decided(seen, f"the graph in {name}", (Finding("record", fact),) if differs else ())
-    base, where, known = naming.traits, f"the default of the dialect {naming.name}; no record says otherwise", False
+        return Decided(seen, f"the graph in {name}", seen, (Finding("record", fact),) if differs else ())
+    base, where, of_file = naming.traits, f"the default of the dialect {naming.name}; no record says otherwise", None
     if kept.traits is not None:
-        base, where, known = kept.traits, f"the record in {kept.where}", True
+        base, where = kept.traits, f"the record in {kept.where}"
+        of_file = base
     elif configured:
-        base, where, known = base.with_values(configured), f"the config in {name}", True
+        base, where = base.with_values(configured), f"the config in {name}"
+        of_file = base
     result = base.with_values(overrides)
     _refuse_idle(result, base, network)
-    guessed = () if known else _guessed(naming, network, base, overrides)
+    guessed = () if of_file is not None else _guessed(naming, network, base, overrides)
     if overrides:
-        changes = result.differences(base).items() if known else ()
+        changes = result.differences(base).items() if of_file is not None else ()
         notices = tuple(
-            Finding("trait-said", f"{trait}={said} as said with --trait; {where} says {before}")
+            Finding(TRAIT_SAID, f"{trait}={said} as you say; {where} says {before}")
             for trait, (said, before) in changes
         )
-        return Decided(result, f"--trait, and {where}", (*notices, *guessed))
-    return Decided(result, where, guessed)
+        return Decided(result, f"what you say, else {where}", of_file, (*notices, *guessed))
+    return Decided(result, where, of_file, guessed)
 
 
 def _guessed(naming: Dialect, network: Architecture, base: Traits, said: Collection[str]) -> tuple[Finding, ...]:

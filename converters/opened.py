@@ -32,7 +32,7 @@ class Opened:
     ``selected`` is the dotted path of the chosen weights inside a .pth; ``traits_from`` says in words where the
     traits were found; ``classes`` are those that a target gets: all, or the first ones where the others are left out.
     ``recovered`` is what was found in a file that holds the graph itself; ``operations`` were done to the tensors
-    since they were read.
+    since they were read; ``traits_of_file`` are the traits that the file itself tells, whatever was said, if it does.
     """
 
     source: Source
@@ -48,6 +48,7 @@ class Opened:
     classes: int
     recovered: Recovered | None = None
     operations: tuple[str, ...] = ()
+    traits_of_file: Traits | None = None
 
     @property
     def network(self) -> Architecture:
@@ -141,7 +142,7 @@ def _open(
     held = found.architecture.classes
     return Opened(
         source, checkpoint, tensors, selected, found, traits.traits, traits.where, kept, problems, tuple(notices),
-        min(classes or held, held) if can_cut(found) else held, recovered,
+        min(classes or held, held) if can_cut(found) else held, recovered, traits_of_file=traits.of_file,
     )  # fmt: skip
 
 

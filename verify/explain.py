@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ..converters.decided_traits import TRAIT_SAID
 from ..converters.opened import Opened
 from ..mappings.names import collapse, listed
 from .judge import LibraryCheck
@@ -30,10 +31,31 @@ def trait_cause(source: Opened, target: Opened) -> str:
     told = listed([
         f"{name} is {ours} in the source and {theirs} in the target" for name, (ours, theirs) in differences.items()
     ])  # fmt: skip
-    if target.recovered is not None:
-        return told
-    options = " ".join(f"--trait {name}={ours}" for name, (ours, _) in differences.items())
-    return f"{told} (target: {target.traits_from}); if the target was converted from this source, say {options}"
+    advice = "; ".join(dict.fromkeys(_advice(source, target, *item) for item in differences.items()))
+    return f"{told} (source: {source.traits_from}; target: {target.traits_from}); {advice}"
+
+
+def said_against_the_file(source: Opened, target: Opened) -> tuple[str, ...]:
+    """Traits that were said although a file tells others."""
+    return tuple(
+        f"{side}: {notice.message}"
+        for side, opened in (("source", source), ("target", target))
+        for notice in opened.notices
+        if notice.code == TRAIT_SAID
+    )
+
+
+def _advice(source: Opened, target: Opened, name: str, values: tuple[str | float, str | float]) -> str:
+    """What to say, or not to say, about a trait: what a file itself tells is not to be talked out of it."""
+    for opened, option, value in zip((source, target), ("--source-trait", "--trait"), values, strict=True):
+        own = opened.traits_of_file
+        if own is not None and own.as_dict()[name] != value:
+            return f"leave out {option} {name}={value}: {opened.source.file.name} itself tells {own.as_dict()[name]}"
+    if target.traits_of_file is None:
+        return f"if the target was converted from this source, say --trait {name}={values[0]}"
+    if source.traits_of_file is None and source.source.library is None:
+        return f"if the target was converted from this source, say --source-trait {name}={values[1]}"
+    return "both tell so themselves: they are two functions"
 
 
 def library_check(target: Opened, side: Side, failure: str) -> LibraryCheck:

@@ -17,7 +17,7 @@ from .device import DevicePrecision, OnDevice
 from .diagnosis.diagnose import diagnose
 from .diagnosis.result import Diagnosis
 from .errors import LoadError, VerificationError
-from .explain import library_check, misread_files, trait_cause
+from .explain import library_check, misread_files, said_against_the_file, trait_cause
 from .float64 import PICTURES, limit
 from .inputs import InputSet, fitted
 from .judge import Evidence, LibraryCheck, judge
@@ -187,7 +187,8 @@ class Prover:
             runs, both.inputs, tuple(map(np.load, inputs)), networks,
             f"{self._exact().label}, torch on CPU, float64", limit(self.opened, target),
             misread_files(self.opened, target, runs), trait_cause(self.opened, target),
-            self._library(target, runs, inputs, folder) if check_library else None, both.notices,
+            self._library(target, runs, inputs, folder) if check_library else None,
+            (*both.notices, *said_against_the_file(self.opened, target)),
             tuple(devices.values()),
         )  # fmt: skip
 

@@ -126,7 +126,7 @@ def test_what_is_said_goes_first(opened: Open, save: Callable[..., Path], small_
     path = save(small_arrays, "a.ckpt", {"schema": 1, "traits": SYMMETRIC.as_dict() | {"norm_eps": 1e-3}})
     found = opened(path, traits={"stem_pool": "same"})
     assert found.traits == Traits(stem_pool="same", norm_eps=1e-3)
-    assert found.traits_from == "--trait, and the record in a.ckpt"
+    assert found.traits_from == "what you say, else the record in a.ckpt"
 
 
 def test_what_is_said_needs_no_remark(opened: Open, save: Callable[..., Path], small_arrays: Arrays) -> None:
@@ -139,7 +139,7 @@ def test_a_record_is_not_overridden_in_silence(opened: Open, save: Callable[...,
     found = opened(path, traits={"stem_pool": "same"})
     assert found.traits == SAME
     (notice,) = found.notices
-    assert notice.line == "stem_pool=same as said with --trait; the record in a.ckpt says symmetric"
+    assert notice.line == "stem_pool=same as you say; the record in a.ckpt says symmetric"
 
 
 @pytest.mark.parametrize("traits", [{"stem_poll": "same"}, {"stem_pool": "odd"}, {"norm_eps": "zero"}])

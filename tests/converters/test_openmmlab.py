@@ -118,8 +118,8 @@ def test_a_stated_trait_goes_before_the_config(checkpoint, tmp_path, value):
     file = checkpoint({"cfg": CAFFE})
     result = mc.convert(file, to="safetensors:timm", traits={"bottleneck_stride": value}, out=tmp_path)
     assert result.record.traits["bottleneck_stride"] == value
-    said = [notice for notice in result.notices if "as said with --trait" in notice]
-    expected = "bottleneck_stride=3x3 as said with --trait; the config in epoch_12.pth says 1x1"
+    said = [notice for notice in result.notices if "as you say" in notice]
+    expected = "bottleneck_stride=3x3 as you say; the config in epoch_12.pth says 1x1"
     assert said == ([expected] if value == "3x3" else [])
     assert style_notices(result.notices) == []
 
