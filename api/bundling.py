@@ -1,11 +1,12 @@
 """Make a bundle of evidence, and verify one again."""
 
+import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from mshub_convert.verify.prover import TIMEOUT, Prover
 
 if TYPE_CHECKING:
     from mshub_convert.verify.device import DevicePrecision
+    from mshub_convert.verify.diagnosis.result import Layers
     from mshub_convert.verify.proof import Proof
     from mshub_convert.verify.runtimes.where import Where
 
@@ -175,22 +177,35 @@ def verify_bundle(
     runtime: "Where | None" = None,
     device_precision: "DevicePrecision | None" = None,
     sha256: str = "",
+    layers: "Layers" = "on failure",
     progress: Progress | None = None,
 ) -> "Proof":
     """Verify a bundle on this machine, in ``runtime``; ``sha256`` is what its manifest must have.
 
-    ``device_precision`` is what a device computes in, where that is not what it is told to.
+    ``device_precision`` is what a device computes in, where that is not what it is told to. ``layers`` looks into it
+    layer by layer even where nothing failed.
 
-    Raises TamperedError where a file is not the one that was put in.
+    Raises UsageError for what is no sha256, TamperedError where a file is not the one that was put in.
     """
     from mshub_convert.verify.bundle.replay import replay
 
+    if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256.lower()):
+        raise UsageError(
+            f"{sha256} is no sha256, which has 64 hexadecimal digits",
+            remedy="Give the whole of what `mshub-convert bundle` printed.",
+        )
     with _folder_of(Path(path)) as folder:
         actual = file_sha256(folder / NAME) if (folder / NAME).is_file() else ""
-        if sha256 and actual != sha256:
-            fact = f"the manifest of {path} has the sha256 {actual[:16] or '(none)'}…, not {sha256[:16]}…"
+        if sha256 and actual != sha256.lower():
+            fact = f"the manifest of {path} has the sha256 {actual or '(none)'}, not {sha256.lower()}"
             raise TamperedError(fact, remedy="Copy the bundle again from where it was made.")
-        return replay(folder, runtime=runtime, device_precision=device_precision, progress=progress)
+        proof = replay(
+            folder, runtime=runtime, device_precision=device_precision, layers=layers, progress=progress
+        )  # fmt: skip
+    if sha256:
+        return proof
+    said = f"its manifest, whose sha256 is {actual}, was not compared with what was printed when it was made (--sha256)"
+    return replace(proof, notices=(*proof.notices, said))
 
 
 @contextmanager

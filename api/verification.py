@@ -9,9 +9,11 @@ from mshub_convert.conversion import Conversion
 from mshub_convert.converters.errors import UsageError
 from mshub_convert.converters.opened import Opened
 from mshub_convert.converters.pipeline import Progress
+from mshub_convert.mappings.names import listed
 from mshub_convert.reporting import Report
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.device import expected
+from mshub_convert.verify.diagnosis.result import Layers
 from mshub_convert.verify.inputs import InputSet, chosen
 from mshub_convert.verify.proof import Proof
 from mshub_convert.verify.prover import measured, prove
@@ -70,21 +72,25 @@ def verify(
         check_count(self_test)
     page = Report.asked(report)
     target_where, source_where = where(runtime), where(source_runtime)
+    layers: Layers = "on failure" if page is None else "always"
+    alone = isinstance(source, (str, Path)) and is_bundle(Path(source)) and (target is None or Path(source).is_dir())
+    if alone:
+        _refuse_beside_a_bundle(str(source), target, {
+            "self-test": self_test, "weights": weights, "init": init, "select": select, "classes": classes,
+            "bn": bn if bn != "identity" else None, "trait": traits, "source-trait": source_traits,
+            "source-runtime": source_runtime, "source-network": source_network, "images": images, "inputs": inputs,
+            "sizes": sizes, "count": count, "seed": seed,
+        })  # fmt: skip
+    elif sha256:
+        raise UsageError("--sha256 is that of a bundle's manifest, and this is no bundle", remedy="Leave it out.")
     given = chosen(images=images, inputs=inputs, sizes=sizes, count=count, seed=seed)
     precision = expected(device_precision, target_where, source_where)
     # A device may be missing: told before anything is downloaded or run.
     check_available(target_where)
     check_available(source_where)
-    if isinstance(source, (str, Path)) and is_bundle(Path(source)) and (target is None or Path(source).is_dir()):
-        if target is not None:
-            raise UsageError(
-                f"{source} is an evidence bundle, which is verified alone, not beside {target}",
-                remedy="Leave the second file out; --runtime says which of the bundle's files runs.",
-            )
-        if self_test is not None:
-            raise UsageError("--self-test mutates a file; a bundle is verified as it is", remedy="Leave it out.")
+    if alone:
         proof = verify_bundle(
-            source, runtime=target_where, device_precision=precision, sha256=sha256, progress=progress
+            source, runtime=target_where, device_precision=precision, sha256=sha256, layers=layers, progress=progress
         )
         return _reported(proof, page)
     if isinstance(source, Conversion):
@@ -101,12 +107,27 @@ def verify(
         with request.open(progress) as opened:
             proof = prove(
                 opened, other, runtime=target_where, source_runtime=source_where, source_network=source_network,
-                inputs=given, layers="on failure" if page is None else "always", progress=progress,
+                inputs=given, layers=layers, progress=progress,
                 device_precision=precision,
             )  # fmt: skip
             if self_test is not None:
                 proof = measured(proof, other, self_test, progress)
     return _reported(proof, page)
+
+
+def _refuse_beside_a_bundle(bundle: str, target: object, options: Mapping[str, object]) -> None:
+    """A bundle is verified as it is, on its own inputs."""
+    if target is not None:
+        raise UsageError(
+            f"{bundle} is an evidence bundle, which is verified alone, not beside {target}",
+            remedy="Leave the second file out; --runtime says which of the bundle's files runs.",
+        )
+    said = [f"--{name}" for name, value in options.items() if value is not None and value != {}]
+    if said:
+        raise UsageError(
+            f"a bundle is verified as it is, with the weights, traits and inputs in it: {listed(said)} cannot be said",
+            remedy="Leave that out; --runtime says which of the bundle's files runs.",
+        )
 
 
 def _said(source: object) -> str:

@@ -43,7 +43,7 @@ def limit(source: Opened, target: Opened) -> tuple[float, str]:
         return FOLDED, "BatchNorm folded or restored, rounded once"
     if any(side.checkpoint.graph is not None or side.checkpoint.container == "mindir" for side in (source, target)):
         return THROUGH_GRAPHS, "a graph keeps epsilon in float32"
-    return LIMIT, "the same weights"
+    return LIMIT, "nothing is rounded on the way"
 
 
 def compare_float64(reference: Sequence[Values], oracle: Sequence[Values], allowed: float, why: str) -> Float64:

@@ -39,7 +39,8 @@ class Proof:
     against the CPU.
     ``exhibits`` are the arrays behind them, ``source`` and ``target`` the two files; ``diagnosis`` says what is wrong
     layer by layer, of a failure or where it was asked for, ``detection`` what mistakes would have been caught, if that
-    was asked; ``report`` is the page that was written of it. What did not come to be judged is None.
+    was asked; ``report`` is the page that was written of it. ``bundle`` is the sha256 of the manifest of a bundle, if
+    one was verified. What did not come to be judged is None.
     """
 
     verdict: Verdict
@@ -64,6 +65,7 @@ class Proof:
     notices: tuple[str, ...] = ()
     seconds: float = 0.0
     devices: tuple[DeviceParity, ...] = ()
+    bundle: str = ""
 
     def __bool__(self) -> bool:
         return self.verdict.good and bool(self.comparisons) and all(self.comparisons) and all(self.devices)
@@ -134,7 +136,7 @@ class Proof:
             "diagnosis": self.diagnosis.as_dict() if self.diagnosis else None,
             "detection": self.detection.as_dict() if self.detection else None,
             "notices": list(self.notices), "seconds": round(self.seconds, 1),
-            "report": str(self.report) if self.report else None,
+            "report": str(self.report) if self.report else None, "bundle": self.bundle or None,
         }  # fmt: skip
 
 

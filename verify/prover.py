@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from .common import Common, common
 from .compare import Verdict
 from .device import DevicePrecision, OnDevice
 from .diagnosis.diagnose import diagnose
-from .diagnosis.result import Diagnosis
+from .diagnosis.result import Diagnosis, Layers
 from .errors import LoadError, VerificationError
 from .explain import library_check, misread_files, said_against_the_file, trait_cause
 from .float64 import PICTURES, limit
@@ -33,7 +32,6 @@ from .weights import Weights, compare_weights
 Progress = Callable[[str, int, int | None], None]
 
 # When both sides are looked into layer by layer.
-Layers = Literal["on failure", "always", "never"]
 # Seconds for one runtime to load and run everything.
 TIMEOUT = 900.0
 

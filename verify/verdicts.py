@@ -19,6 +19,13 @@ class Part:
     rule: str
 
 
+_BIT_FOR_BIT = "Every tensor of the target is, bit for bit, what converting the source gives."
+_OF_A_BUNDLE = (
+    "Every tensor has the sha256 that it had where the bundle was made, when it was, bit for bit, what converting the"
+    " source gave."
+)
+
+
 def parts(proof: Proof) -> tuple[Part, ...]:
     """The separate verdicts, each with its rule."""
     weights, float64, runs = proof.weights, proof.float64, proof.comparisons
@@ -28,7 +35,7 @@ def parts(proof: Proof) -> tuple[Part, ...]:
     return (
         Part(
             "Weights", weights.verdict, weights.reason,
-            "Every tensor of the target is, bit for bit, what converting the source gives.",
+            _OF_A_BUNDLE if proof.bundle else _BIT_FOR_BIT,
         ),
         Part(
             "Float64", float64.verdict if float64 else None, float64.reason if float64 else "it did not come to be run",

@@ -91,6 +91,61 @@ def test_one_runtime_is_enough(package: str, runtime: str, file: str, made: bund
     assert "torch is not installed" in lacking.stderr
 
 
+def test_what_is_known_of_the_source_and_the_manifest_is_told(made: bundling.Bundle) -> None:
+    proof = verify(made.path, runtime="reference")
+    said = proof.as_dict()
+    assert said["bundle"] == made.sha256
+    assert said["source"]["dialect"] == "timm"
+    assert said["source"]["address"] == json.loads((made.path / NAME).read_bytes())["source"]["address"]
+    assert said["source"]["traits"]["stem_pool"] == "symmetric"
+    assert said["source"]["files"][0]["container"] == "safetensors"
+    assert len(said["source"]["files"][0]["sha256"]) == 64
+    assert [notice for notice in proof.notices if made.sha256 in notice and "--sha256" in notice]
+    assert not [
+        notice
+        for notice in verify(made.path, runtime="reference", sha256=made.sha256.upper()).notices
+        if "--sha256" in notice
+    ]
+
+
+def test_what_a_bundle_has_cannot_be_said_otherwise(made: bundling.Bundle, tmp_path: Path) -> None:
+    others = {
+        "weights": tmp_path / "none.pth", "init": "calibrated:0", "select": "ema", "classes": 5, "bn": "calibrated",
+        "traits": {"norm_eps": "1e-3"}, "source_traits": {"norm_eps": "1e-3"}, "source_runtime": "torch",
+        "source_network": "a.py:b", "images": tmp_path, "sizes": [(64, 64)], "count": 2, "seed": 5, "self_test": 8,
+    }  # fmt: skip
+    for name, value in others.items():
+        option = {"traits": "trait", "source_traits": "source-trait"}.get(name, name.replace("_", "-"))
+        with pytest.raises(UsageError, match=f"a bundle is verified as it is.*: --{option} cannot be said"):
+            verify(made.path, runtime="reference", **{name: value})
+
+
+@pytest.mark.parametrize("part", [slice(12), slice(63), slice(0, None, -1)])
+def test_what_is_no_sha256_of_the_manifest(made: bundling.Bundle, part: slice) -> None:
+    digest = made.sha256[part]
+    whole = len(digest) == 64
+    with pytest.raises(TamperedError if whole else UsageError) as caught:
+        verify(made.path, runtime="reference", sha256=digest)
+    said = f"the manifest of {made.path} has the sha256 {made.sha256}, not {digest}"
+    assert caught.value.message == (said if whole else f"{digest} is no sha256, which has 64 hexadecimal digits")
+
+
+def test_a_report_of_a_bundle_looks_into_layers_and_says_that_weights_were_drawn(
+    made: bundling.Bundle, tmp_path: Path
+) -> None:
+    page = tmp_path / "r.html"
+    proof = verify(made.path, runtime="reference", report=page)
+    assert proof.diagnosis is not None
+    assert proof.diagnosis.curve
+    text = page.read_text()
+    for said in (
+        f"its manifest has the sha256 <code>{made.sha256}</code>", "Error along the network",
+        "Every tensor has the sha256 that it had where the bundle was made", "a bundle is verified as it is",
+        "recorded</td>", "<h3>Source</h3>",
+    ):  # fmt: skip
+        assert said in text, said
+
+
 def test_a_changed_file_is_refused_by_name(copy: Path) -> None:
     pictures = next((copy / "inputs").iterdir())
     data = bytearray(pictures.read_bytes())

@@ -41,9 +41,10 @@ class Target:
 class Manifest:
     """What a bundle holds; paths are relative to its folder.
 
-    ``source`` tells address, origin, the files that were read with their sha256, the network that ran and the
-    reference; ``inputs`` the pictures and where they are, by label; ``outputs`` the arrays of ``source`` and
-    ``reference`` by label and output; ``stages`` those of the reference's stages for the first picture of each label.
+    ``source`` tells address, origin, names, where the traits were found, preprocessing, the files that were read with
+    their sha256, the network that ran and the reference; ``inputs`` the pictures and where they are, by label;
+    ``outputs`` the arrays of ``source`` and ``reference`` by label and output; ``stages`` those of the reference's
+    stages for the first picture of each label.
     ``rule`` are the limits that were in force, ``budgets`` the error that each precision is predicted to cost by label.
     ``files`` has bytes and sha256 of every file but the manifest.
     """

@@ -42,6 +42,11 @@ class Recorded:
         """They are what they are: no others suit the network better."""
         return True
 
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """The names of the files that they were made from, where they were photographs."""
+        return tuple(str(file["name"]) for file in self.facts.get("files", ()))
+
     def narrowed(self, sizes: tuple[Size, ...]) -> Self:
         """The pictures of these sizes; raises RuntimeRefusedError where the bundle has none."""
         places = [place for place, size in enumerate(self.sizes) if size in sizes]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ...converters.digest import file_sha256
 from ...converters.errors import UsageError
 from ...converters.opened import Opened, open_source
+from ...converters.record import SourceFile
 from ...converters.sources import Origin, Source
 from ...mappings.architectures import from_dict
 from ...mappings.names import collapse, counted, listed
@@ -19,6 +21,7 @@ from ..common import common
 from ..compare import RULE, Verdict
 from ..device import DevicePrecision, OnDevice
 from ..diagnosis.diagnose import diagnose
+from ..diagnosis.result import Layers
 from ..errors import LoadError, RuntimeRefusedError, VerificationError
 from ..float64 import PICTURES
 from ..inputs import InputSet
@@ -29,9 +32,9 @@ from ..runtimes import Outcome, run
 from ..runtimes.weights import sha256
 from ..runtimes.where import Where
 from ..sides import ONLY_RUNS, Side, asked_side, installed, rebuilt_side
-from ..subject import subject
+from ..subject import Subject, subject
 from ..weights import Weights, misread
-from .manifest import Manifest, Target, read
+from .manifest import NAME, Manifest, Target, read
 from .recorded import Recorded, recorded_run
 
 Progress = Callable[[str, int, int | None], None]
@@ -46,6 +49,7 @@ def replay(
     *,
     runtime: Where | None = None,
     device_precision: DevicePrecision | None = None,
+    layers: Layers = "on failure",
     progress: Progress | None = None,
     timeout: float = TIMEOUT,
 ) -> Proof:
@@ -53,6 +57,7 @@ def replay(
 
     Without ``runtime`` the first file runs whose runtime is installed. On a device it runs too, beside the CPU,
     expected to compute in ``device_precision`` and held to the budget that was predicted where the bundle was made.
+    ``layers`` looks into it layer by layer even where nothing failed.
     Raises TamperedError or MalformedFileError for a bundle that is not what was made, UsageError where it has nothing
     for the runtime.
     """
@@ -62,9 +67,10 @@ def replay(
     manifest = read(folder)
     target = _chosen(manifest, runtime)
     file = folder / target.file
+    digest = file_sha256(folder / NAME)
     opened = open_source(Source(target.file, file, file.stem, Origin("file")), dialect=target.dialect)
     with closing(opened):
-        weights = _weights(opened, target, manifest)
+        weights, files = _weights(opened, target, manifest), (_source(manifest), subject(opened))
         side = asked_side(opened, runtime)
         recorded = str(manifest.source["network"])
         networks = f"{recorded} (recorded)", told(side.on_host)
@@ -72,8 +78,8 @@ def replay(
         inputs = Recorded.of(folder, manifest)
         if not weights.verdict.good:
             return Proof(
-                weights.verdict, weights.reason, weights, (), *networks, "not run", inputs, target=subject(opened),
-                seconds=time.monotonic() - started,
+                weights.verdict, weights.reason, weights, (), *networks, "not run", inputs, source=files[0],
+                target=files[1], seconds=time.monotonic() - started, bundle=digest,
             )  # fmt: skip
         try:
             both = common(inputs, side, side)
@@ -87,8 +93,9 @@ def replay(
                     (target.allowed, target.why), _misread(opened, runs["target"]),
                     notices=(*both.notices, *_other_rule(manifest)), devices=() if device is None else (device,),
                 )  # fmt: skip
-                proof = replace(judge(weights, evidence, seconds=time.monotonic() - started), target=subject(opened))
-                if proof.failed_on_cpu:
+                proof = judge(weights, evidence, seconds=time.monotonic() - started)
+                proof = replace(proof, source=files[0], target=files[1], bundle=digest)
+                if layers == "always" or (layers == "on failure" and proof.failed_on_cpu):
                     # The file is its own source here: its tensors are those that were proven.
                     on_host = side.on_host
                     found = diagnose(opened, opened, on_host, both.inputs, room, timeout=timeout, progress=progress)
@@ -97,10 +104,19 @@ def replay(
             verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
             first, *rest = error.message.splitlines()
             return Proof(
-                verdict, first, weights, (), *networks, "not run", inputs, target=subject(opened), notices=tuple(rest),
-                seconds=time.monotonic() - started,
+                verdict, first, weights, (), *networks, "not run", inputs, source=files[0], target=files[1],
+                notices=tuple(rest), seconds=time.monotonic() - started, bundle=digest,
             )  # fmt: skip
         return proof
+
+
+def _source(manifest: Manifest) -> Subject:
+    """What is known of the source, which is not here."""
+    said, network = manifest.source, from_dict(manifest.architecture)
+    return Subject(
+        said["address"], said["origin"], network.name, network.classes, said["dialect"], manifest.traits,
+        said["traits_from"], tuple(SourceFile(**file) for file in said["files"]), preprocessing=said["preprocessing"],
+    )  # fmt: skip
 
 
 def _misread(opened: Opened, outcome: Outcome) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from ..running import first_pictures, job_of
 from ..runtimes import Values, run
 from ..runtimes.job import EMULATED
 from ..sides import Side, own_side, rebuilt_side
+from ..subject import subject
 from .manifest import NAME, Manifest, Target, described
 
 
@@ -113,11 +114,16 @@ def _stages(
 
 
 def _source(source: Opened, item: Proven) -> dict[str, Any]:
-    files = [{"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in item.opened.carried.sources]
+    files = [
+        {"name": file.name, "container": file.container, "bytes": file.bytes, "sha256": file.sha256}
+        for file in item.opened.carried.sources
+    ]
+    said = subject(source)
     return {
-        "address": source.source.address, "origin": source.source.origin.kind,
-        "pretrained": source.source.origin.pretrained, "network": item.proof.source_network,
-        "reference": item.proof.reference, "license": source.source.facts.get("license"), "files": files,
+        "address": said.address, "origin": said.origin, "pretrained": source.source.origin.pretrained,
+        "dialect": said.dialect, "traits_from": said.traits_from, "preprocessing": dict(said.preprocessing),
+        "network": item.proof.source_network, "reference": item.proof.reference,
+        "license": source.source.facts.get("license"), "files": files,
     }  # fmt: skip
 
 

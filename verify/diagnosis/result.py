@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ...mappings.names import collapse, counted
 from .hypotheses import Cause
 from .tensors import Difference
+
+# When both sides are looked into layer by layer.
+Layers = Literal["on failure", "always", "never"]
 
 _MOST = 12
 

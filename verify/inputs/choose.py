@@ -6,11 +6,9 @@ from pathlib import Path
 from ...converters.errors import UsageError
 from .photographs import Photographs
 from .procedural import Inputs
-from .protocol import InputSet, Size, label, usual_sizes
+from .protocol import LARGEST, SMALLEST, InputSet, Size, label, usual_sizes
 from .tensors import Tensors
 
-# A ResNet halves a side five times; pictures beyond these sides take minutes each.
-_SMALLEST, _LARGEST = 32, 2048
 _MOST = 512
 
 
@@ -78,6 +76,6 @@ def _checked(sizes: tuple[Size, ...]) -> tuple[Size, ...]:
         twice = next(size for size in sizes if sizes.count(size) > 1)
         raise UsageError(f"the size {label(twice)} is given twice", remedy="Give each size once.")
     for size in sizes:
-        if not all(_SMALLEST <= side <= _LARGEST for side in size):
-            raise UsageError(f"the size {label(size)} is out of range", remedy=f"Use {_SMALLEST} to {_LARGEST} pixels.")
+        if not all(SMALLEST <= side <= LARGEST for side in size):
+            raise UsageError(f"the size {label(size)} is out of range", remedy=f"Use {SMALLEST} to {LARGEST} pixels.")
     return sizes

@@ -36,7 +36,7 @@ def monotony(pictures: Sequence[Array], names: Sequence[str]) -> tuple[str, ...]
     if all(_is_grey(picture) for picture in pictures):
         found.append("every picture is grey: red and blue mixed up can hardly be seen")
     if all(_is_noise(picture) for picture in pictures):
-        found.append("every picture is noise, which hides mistakes that photographs show")
+        found.append("every picture is noise, without the edges and colours of what the network is for")
     return tuple(found)
 
 

@@ -62,10 +62,15 @@ class Photographs:
         return tuple(map(label, self.sizes))
 
     @property
+    def titles(self) -> tuple[str, ...]:
+        """The names of the files."""
+        return tuple(path.name for path in self.files)
+
+    @property
     def told(self) -> str:
         """Which pictures these are, in words."""
         many = f"{self.count} of {self.of} pictures" if self.of > self.count else counted(self.count, "picture")
-        names = [shown(path.name) for path in self.files]
+        names = [shown(name) for name in self.titles]
         more = f" and {self.count - 8} more" if self.count > 8 else ""
         return f"{many} of {self.folder} at {listed(self.labels)}: {', '.join(names[:8])}{more}"
 
@@ -125,7 +130,7 @@ def pictures_in(folder: Path, image: ModuleType) -> tuple[list[Path], int]:
 def usable(
     folder: Path, paths: list[Path], count: int, image: ModuleType
 ) -> tuple[list[Path], list[Picture], list[str]]:
-    """Up to ``count`` of a folder's pictures, evenly spaced, each at 64x64, and what was left out, in words.
+    """Up to ``count`` of a folder's pictures, evenly spaced, by name, each at 64x64, and what was left out, in words.
 
     A file that cannot be read, or is nearly constant, is left out, and the next one taken. Raises EnvironmentError_
     where nothing is left.
@@ -151,7 +156,8 @@ def usable(
             f"no picture in {folder} can be used:\n  " + "\n  ".join(left_out[:8]),
             remedy="Give a folder of at least 8 photographs.",
         )
-    return files, looks, left_out
+    by_name = sorted(zip(files, looks, strict=True), key=lambda pair: pair[0])
+    return [path for path, _ in by_name], [look for _, look in by_name], left_out
 
 
 def read_photograph(path: Path, size: Size, image: ModuleType) -> Picture:

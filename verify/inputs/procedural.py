@@ -1,6 +1,6 @@
 """Pictures to compare networks on: procedural, from a seed, with the statistics of photographs.
 
-Constant or white-noise inputs hide mistakes (a wrong pool, swapped colours) that pictures show.
+Constant inputs hide mistakes (a wrong pool, swapped colours) that pictures show.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,11 @@ class Inputs:
     def labels(self) -> tuple[str, ...]:
         """The sizes in words."""
         return tuple(map(label, self.sizes))
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """They have no names."""
+        return ()
 
     @property
     def told(self) -> str:

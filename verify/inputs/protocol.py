@@ -10,6 +10,9 @@ STD = (0.229, 0.224, 0.225)
 # Eight real pictures miss none of 64 mutations of a network, one misses one of them.
 ENOUGH = 8
 
+# A ResNet halves a side five times; pictures beyond these sides take minutes each.
+SMALLEST, LARGEST = 32, 2048
+
 Size = tuple[int, int]
 
 
@@ -31,6 +34,10 @@ class InputSet(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """Each batch in a word or two."""
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What the pictures of every batch are called, if they are called anything."""
 
     @property
     def told(self) -> str:

@@ -14,7 +14,7 @@ from ...converters.errors import EnvironmentError_, MalformedFileError, shown
 from ...mappings.names import counted, listed
 from ..errors import RuntimeRefusedError
 from .flaws import diverse, is_constant, is_nearly_constant, monotony
-from .protocol import Size, blind_spots, label
+from .protocol import LARGEST, SMALLEST, Size, blind_spots, label
 
 Array = npt.NDArray[Any]
 
@@ -69,6 +69,11 @@ class Tensors:
             label(size) if sizes.count(size) == 1 else f"{shown(name)} {label(size)}"
             for name, size in zip(self.names, sizes, strict=True)
         )
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """They have no names."""
+        return ()
 
     @property
     def told(self) -> str:
@@ -152,6 +157,10 @@ def _problems(array: Array) -> list[str]:
         found.append(f"has shape {shape}, not (N, 3, height, width)")
     elif 0 in shape:
         found.append(f"has shape {shape}: there is no picture in it")
+    elif not all(SMALLEST <= side <= LARGEST for side in shape[2:]):
+        found.append(
+            f"has pictures of {shape[2]}x{shape[3]}; from {label((SMALLEST,) * 2)} to {label((LARGEST,) * 2)} are run"
+        )
     if found:
         return found
     bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2, 3)))

@@ -60,8 +60,13 @@ class Sample:
     differing: int
 
 
-def sample(exhibits: Exhibits, labels: Sequence[str], names: Sequence[str], output: str) -> Sample:
-    """Up to six pictures: those on which the order differs, then the first of each batch in turn."""
+def sample(
+    exhibits: Exhibits, labels: Sequence[str], titles: Sequence[str], names: Sequence[str], output: str
+) -> Sample:
+    """Up to six pictures: those on which the order differs, then the first of each batch in turn.
+
+    ``titles`` are those of the pictures of every batch, ``names`` those of the classes, where they have any.
+    """
     every = []
     for batch, label in enumerate(labels):
         source, target = (exhibits.outputs[run][batch][output] for run in ("source", "target"))
@@ -72,7 +77,11 @@ def sample(exhibits: Exhibits, labels: Sequence[str], names: Sequence[str], outp
     chosen = sorted(every[:_MOST], key=lambda item: (item[2], item[1]))
     return Sample(
         tuple(
-            Card(f"picture {index + 1} at {label}", *_image(exhibits.pictures[batch][index]), places)
+            Card(
+                f"{titles[index] if titles else f'picture {index + 1}'} at {label}",
+                *_image(exhibits.pictures[batch][index]),
+                places,
+            )
             for _, index, batch, label, places in chosen
         ),
         len(every),

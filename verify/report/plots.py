@@ -69,7 +69,7 @@ def errors(exhibits: Exhibits, labels: Sequence[str], output: str, yardstick: st
         "Error of the output against its noise floor", drawn(f"errors-{output}", draw),
         f"For each of {len(ours)} pictures, the distance to float64: source {brief(ours.min())} to {brief(ours.max())},"
         f" target {brief(theirs.min())} to {brief(theirs.max())}; the ratio is {ratio.min():.2g} to {ratio.max():.3g}.",
-        f"Dark band: up to {WARN_ABOVE:g} times the source's own error, which passes; light band: up to"
+        f"Inner band: up to {WARN_ABOVE:g} times the source's own error, which passes; outer band: up to"
         f" {FAIL_ABOVE:g} times, a warning.",
     )  # fmt: skip
 

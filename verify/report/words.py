@@ -121,7 +121,13 @@ def ratio(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with its sign."""
+    """A difference with its sign.
+
+    >>> signed(1.0), signed(-0.2), signed(2.6e-7), signed(0.0)
+    ('+1.00', '-0.20', '+2.6e-7', '0')
+    """
+    if 1e-2 <= abs(value) < 1e3:
+        return f"{value:+.2f}"
     return f"{'+' if value > 0 else ''}{brief(value)}" if value else "0"
 
 

@@ -102,7 +102,7 @@ def _sample(proof: "Proof") -> Sample | None:
     if exhibits is None or not any(item.ranking for item in proof.comparisons):
         return None
     names = proof.source.class_names if proof.source else ()
-    return sample(exhibits, proof.inputs.labels, names, "head")
+    return sample(exhibits, proof.inputs.labels, proof.inputs.titles, names, "head")
 
 
 def _unwritable(path: Path, error: OSError) -> EnvironmentError_:

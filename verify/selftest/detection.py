@@ -9,7 +9,7 @@ from typing import Any
 
 from ...converters.errors import UsageError
 from ...converters.opened import Opened
-from ...mappings.names import collapse, counted, listed
+from ...mappings.names import counted, listed
 from ..compare import FAIL_ABOVE, SANE_ERROR
 from ..errors import RuntimeRefusedError
 from ..inputs import InputSet
@@ -22,6 +22,7 @@ Progress = Callable[[str, int, int | None], None]
 # More would take hours, and there are not many more layers.
 MOST = 4096
 _TOLD = 6
+_TOLD_TENSORS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +96,13 @@ class Detection:
 
     def _hash_only(self) -> str:
         unseen, total = (sum(pair[place] for pair in self.values.values()) for place in (0, 1))
-        whole = collapse(name for name, (hidden, all_) in self.values.items() if hidden == all_)
-        more = f" and {len(whole) - _TOLD} more patterns" if len(whole) > _TOLD else ""
-        said = f", all of {listed(list(whole[:_TOLD]))}{more}" if whole else ""
-        share = 100 * unseen / total
+        if not unseen:
+            return f"each of {total} values would show if it alone were off by its tensor's typical size"
+        most = sorted(self.values.items(), key=lambda item: -item[1][0])[:_TOLD_TENSORS]
+        where = listed([f"{name} ({hidden} of {held})" for name, (hidden, held) in most if hidden])
         return (
-            f"{unseen} of {total} values ({share:.2g} %) can be off by their tensor's typical size, one alone,"
-            f" without failing, and are proven by the weight check only{said}"
+            f"{unseen} of {total} values ({100 * unseen / total:.2g} %) can be off by their tensor's typical size, one"
+            f" alone, without failing: the weight check alone proves them; most are in {where}"
         )
 
     def as_dict(self) -> dict[str, Any]:

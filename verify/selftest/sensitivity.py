@@ -48,7 +48,9 @@ def unseen(
 
 
 def _slots(grounding: Grounding) -> dict[str, Any]:
-    return {name: slot for slot in grounding.slots.values() for name in slot.names}
+    # BatchNorm's counters are read by no node, and a file may have none.
+    slots = (slot for key, slot in grounding.slots.items() if not key.endswith(".count"))
+    return {name: slot for slot in slots for name in slot.names}
 
 
 def _gradients(
