@@ -227,7 +227,10 @@ def _folder_of(path: Path) -> Iterator[Path]:
                     if entry.filename.startswith("/") or ".." in parts or "\\" in entry.filename:
                         raise ValueError(f"{entry.filename!r} leads out of it")
                     packed.extract(entry, folder)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
+        except zipfile.BadZipFile:
+            fact = f"{path} is no bundle: it is no .zip file, or one that was cut or damaged"
+            raise MalformedFileError(fact, remedy="Copy it again.") from None
+        except (ValueError, NotImplementedError, RuntimeError) as error:
             raise MalformedFileError(f"{path} is no bundle: {error}", remedy="Copy it again.") from None
         except OSError as error:
             raise EnvironmentError_(f"cannot unpack {path}: {error.strerror}", remedy="Free some space.") from None

@@ -42,8 +42,20 @@ def show_preprocessing(found: Parity) -> None:
     for notice in found.notices:
         out.print(f"[yellow]note[/]  {escape(notice)}")
     if found.advice:
-        left = "" if found.advised is None else f" leaves {found.advised:.2g} levels in the mean on the worst picture"
-        out.print(f"  → in {found.target.label}: {escape(found.advice)}{left}")
+        out.print(f"  → {escape(_advice(found))}")
+
+
+def _advice(found: Parity) -> str:
+    """What to type in the target's library, and whether that does."""
+    if found.advised is None:
+        return f"in {found.target.label}: {found.advice}"
+    left = f"leaves {found.advised:.2g} levels in the mean on the worst picture"
+    if found.advised <= found.budget.mean:
+        return f"in {found.target.label}: {found.advice} {left}"
+    return (
+        f"nearest in {found.target.label}: {found.advice}, which still {left} ({found.budget.mean:g} would do):"
+        f" {found.target.label} cannot do all that {found.source.label} does, so prepare pictures as that does"
+    )
 
 
 def _settings(found: Parity) -> "Table":

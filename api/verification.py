@@ -1,6 +1,8 @@
 """Verify a converted file against its source."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,7 @@ def verify(
     ``self_test`` mutates a target that passes so many times and measures what the outputs alone would have caught.
     ``report`` is a .html file for a page that shows all of it; an earlier one is replaced.
     """
+    started = time.monotonic()
     if self_test is not None:
         check_count(self_test)
     page = Report.asked(report)
@@ -92,7 +95,7 @@ def verify(
         proof = verify_bundle(
             source, runtime=target_where, device_precision=precision, sha256=sha256, layers=layers, progress=progress
         )
-        return _reported(proof, page)
+        return _reported(proof, page, started)
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
     else:
@@ -112,7 +115,7 @@ def verify(
             )  # fmt: skip
             if self_test is not None:
                 proof = measured(proof, other, self_test, progress)
-    return _reported(proof, page)
+    return _reported(proof, page, started)
 
 
 def _refuse_beside_a_bundle(bundle: str, target: object, options: Mapping[str, object]) -> None:
@@ -134,7 +137,9 @@ def _said(source: object) -> str:
     return str(source) if isinstance(source, (str, Path)) else f"the {type(source).__name__}"
 
 
-def _reported(proof: Proof, page: Report | None) -> Proof:
+def _reported(proof: Proof, page: Report | None, started: float) -> Proof:
+    # All of it: weights drawn or downloaded, files read, the self-test.
+    proof = replace(proof, seconds=time.monotonic() - started)
     return page.write(proof) if page is not None else proof
 
 

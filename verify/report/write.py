@@ -37,7 +37,9 @@ def check_report(path: Path) -> None:
     that cannot be written to.
     """
     if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"the report {path} does not end in .html", remedy=f"Say --report {path}.html.")
+        raise UsageError(
+            f"the report {path} does not end in .html", remedy=f"Say --report {path.with_suffix('.html')}."
+        )
     if path.is_dir():
         raise UsageError(f"{path} is a folder, and the report goes there", remedy="Give another --report.")
     for package, title in _PACKAGES.items():
