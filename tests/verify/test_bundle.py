@@ -130,11 +130,9 @@ def test_what_is_no_sha256_of_the_manifest(made: bundling.Bundle, part: slice) -
     assert caught.value.message == (said if whole else f"{digest} is no sha256, which has 64 hexadecimal digits")
 
 
-def test_a_report_of_a_bundle_looks_into_layers_and_says_that_weights_were_drawn(
-    made: bundling.Bundle, tmp_path: Path
-) -> None:
+def test_a_report_of_a_bundle_looks_into_layers_and_tells_the_source(made: bundling.Bundle, tmp_path: Path) -> None:
     page = tmp_path / "r.html"
-    proof = verify(made.path, runtime="reference", report=page)
+    proof = verify(made.path, runtime="onnxruntime", report=page)
     assert proof.diagnosis is not None
     assert proof.diagnosis.curve
     text = page.read_text()
