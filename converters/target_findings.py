@@ -70,7 +70,8 @@ def _of_size(network: Architecture, target: Target) -> list[Finding]:
 
 def _of_library(opened: Opened, target: Target) -> list[Finding]:
     network, library = opened.found.architecture, target.dialect.library
-    if target.codec.holds_graph:  # the file computes what it says, whatever a library's network does
+    # A file or an entry with the network in it computes what that says, whatever a library's does.
+    if target.codec.holds_graph or (target.publication is not None and target.publication.has_module):
         return []
     loader = "load_mindspore" if target.framework == "mindspore" else "load_torch"
     emitted = ", as the module of --emit-network does" if target.codec.name == "ckpt" else ""
