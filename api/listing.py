@@ -8,6 +8,8 @@ from mshub_convert.converters.publications import PUBLICATIONS, publication
 from mshub_convert.converters.sources import SCHEMES, resolver
 from mshub_convert.mappings.architectures import architecture, known
 from mshub_convert.mappings.dialects import BUILTIN, dialect, dialects_for
+from mshub_convert.mappings.errors import UnknownNameError
+from mshub_convert.mappings.names import closest, listed
 from mshub_convert.sizes import size_of
 
 
@@ -24,10 +26,17 @@ def everything() -> dict[str, Any]:
 
 
 def models(address: str) -> dict[str, Any]:
-    """The models of a source, for an address such as ``timm:`` or ``timm:resnext50``."""
-    scheme, _, prefix = address.partition(":")
-    names = [name for name in resolver(scheme).names() if name.startswith(prefix)]
-    return {"source": scheme, "models": [f"{scheme}:{name}" for name in names]}
+    """The models of a source, for an address such as ``timm:`` or ``timm:resnext50``: those that begin so, then those
+    that have it anywhere, in any case of letters. Raises UnknownNameError where there is none."""
+    scheme, _, part = address.partition(":")
+    names, wanted = resolver(scheme).names(), part.casefold()
+    first = [name for name in names if name.casefold().startswith(wanted)]
+    found = first + [name for name in names if wanted in name.casefold() and name not in first]
+    if part and not found:
+        fact, near = f"no model of {scheme}: has {part!r} in its name", closest(part, names)
+        remedy = f"Did you mean {listed(near, 'or')}? " if near else ""
+        raise UnknownNameError(fact, remedy=f"{remedy}All of them: mshub-convert list {scheme}:")
+    return {"source": scheme, "models": [f"{scheme}:{name}" for name in found]}
 
 
 def _publication(name: str) -> dict[str, Any]:

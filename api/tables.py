@@ -6,7 +6,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-_WIDE = 180
+# More than a row has: into a file or a pipe nothing is broken in two.
+_WIDE = 1 << 20
 
 
 def escape(text: str) -> str:

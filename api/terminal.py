@@ -82,7 +82,7 @@ def show_conversion(result: "Conversion") -> None:
 def _origin(origin: str) -> str:
     if origin.startswith("calibrated"):
         return f"  [bold yellow]drawn weights ({origin}), not pretrained[/]"
-    return {"pretrained": "  pretrained", "stated": "  from your file"}.get(origin, "")
+    return {"pretrained": "  pretrained", "stated": "  as stated, compared with nothing"}.get(origin, "")
 
 
 def _weights(result: "Conversion") -> str:

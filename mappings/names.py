@@ -66,6 +66,10 @@ def _render_values(values: tuple[int, ...]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
+# How many known names a message lists whole, and how many of more.
+_FEW, _SHOWN = 15, 6
+
+
 def closest(name: str, known: Collection[str], *, limit: int = 3) -> tuple[str, ...]:
     """The known names nearest to a misspelt one, best first."""
     by_folded = {item.lower(): item for item in known}
@@ -74,10 +78,12 @@ def closest(name: str, known: Collection[str], *, limit: int = 3) -> tuple[str, 
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """A sentence naming the nearest known names, or all of them when none is near."""
+    """A sentence naming the nearest known names; when none is near all of them, or the first where they are many."""
     near = closest(name, known)
     if near:
         return f"Did you mean {listed(near, 'or')}?"
+    if len(known) > _FEW:
+        return f"Known are {len(known)}, such as {', '.join(sorted(known)[:_SHOWN])}."
     return f"Known: {', '.join(sorted(known)) or 'none'}."
 
 

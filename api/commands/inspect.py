@@ -14,14 +14,16 @@ from mshub_convert.options import as_json, print_json, select
 def inspect(file: str, *, as_json: bool, select: str | None) -> None:
     """Tell what a FILE holds: container, network, dialect, traits, record; or what a card of MindSpore Hub says.
 
-    A card is meant by mshub:UID, its address or a .md file: its fields, its files, and its problems with their lines.
+    A card is meant by mshub:UID, its address, a .md file or the folder of an entry: its fields, its files, and its
+    problems with their lines.
     A repository of modelhub.ai is meant by modelhub:NAME or a folder.
     """
     from mshub_convert import inspection, terminal_inspection
-    from mshub_convert.converters.cards.locate import is_card
+    from mshub_convert.converters.cards.locate import card_of_entry, is_card
 
-    if is_card(file):
-        _inspect_card(file, as_json=as_json, select=select)
+    card = file if is_card(file) else card_of_entry(Path(file))
+    if card is not None:
+        _inspect_card(str(card), as_json=as_json, select=select)
         return
     if file.startswith("modelhub:") or Path(file).is_dir():
         _inspect_repository(file, as_json=as_json, select=select)

@@ -9,7 +9,9 @@ from mshub_convert.options import as_json, print_json
 @click.argument("what", default="")
 @as_json
 def list_(what: str, *, as_json: bool) -> None:
-    """List formats, dialects and architectures; with `timm:` or another source, its models."""
+    """List formats, dialects and architectures; with `timm:` or another source, its models.
+
+    With `timm:resnext50` those models of it whose names have that."""
     from mshub_convert import listing, terminal_inspection
 
     found = listing.models(what) if what else listing.everything()

@@ -48,6 +48,22 @@ def says_nothing(text: str) -> bool:
     return text.casefold() in _NOTHING
 
 
+# Marks that come in pairs: one at an end of a value without its partner is a slip.
+_PAIRS = (('"', '"'), ("'", "'"), ("[", "]"), ("(", ")"), ("{", "}"))
+
+
+def stray_mark(text: str) -> str:
+    """A bracket or quote at either end of a value whose partner is nowhere in it; empty if there is none."""
+    for opening, closing in _PAIRS:
+        same = opening == closing
+        if text.startswith(opening) and text.count(closing) == same:
+            return opening
+        # An apostrophe may end a word.
+        if text.endswith(closing) and closing != "'" and text.count(opening) == same:
+            return closing
+    return ""
+
+
 def _text(text: str) -> Value:
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     return text[1:-1] if quoted else text

@@ -15,6 +15,8 @@ from .parse import parse
 VARIABLE = "MSHUB_CONVERT_CARDS"
 _SHORT = 2  # parts of a UID that name a card well enough to look for it: 1.9/resnet50_cifar10
 
+# What a folder has that is an entry of the hub.
+ENTRY = "mindspore_hub_conf.py"
 # Where a clone of the hub has its cards: there a file's path says its UID.
 _HUB_FOLDER = "/mshub_res/assets/"
 
@@ -31,6 +33,24 @@ def split_asset(text: str) -> tuple[str, str]:
 def is_card(address: str) -> bool:
     """Whether an address on the command line means a card: a ``.md`` file, ``mshub:…``, or a web address."""
     return address.startswith("mshub:") or addresses.is_url(address) or address.endswith(".md")
+
+
+def card_of_entry(folder: Path) -> Path | None:
+    """The card in a folder that is an entry of the hub, where that has one."""
+    if not (folder / ENTRY).is_file():
+        return None
+    cards = [file for file in sorted(folder.glob("*.md")) if file.stem.casefold() != "readme"]
+    return cards[0] if len(cards) == 1 else None
+
+
+def own_uids() -> tuple[str, ...]:
+    """The UIDs of the cards in the user's own folder, if there is one."""
+    home = os.environ.get(VARIABLE, "")
+    if not home or addresses.is_url(home):
+        return ()
+    files = sorted(file.relative_to(home) for file in Path(home).rglob("*.md"))
+    found = (addresses.read(file.as_posix()) for file in files)
+    return tuple(dict.fromkeys(place.uid for place in found if place is not None))
 
 
 def locate(text: str, fetch: Fetch) -> Card:

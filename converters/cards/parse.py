@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import MalformedFileError, shown
 from .card import Asset, Card, CardProblem
-from .fields import ASSET, ASSET_FIELDS, BY_LABEL, FIELDS, Field, clean, normal, says_nothing
+from .fields import ASSET, ASSET_FIELDS, BY_LABEL, FIELDS, Field, clean, normal, says_nothing, stray_mark
 
 SIZE_LIMIT = 1 << 20  # bytes; the longest card has 20 kB
 _RULE = re.compile("-{3,}")
@@ -17,7 +17,7 @@ _RULE = re.compile("-{3,}")
 _COLON = ":\uff1a"
 _KEY = re.compile(rf"(?P<key>[^{_COLON}]{{1,60}}?)\s*[{_COLON}](?!//)(?P<value>.*)", re.DOTALL)
 _ASSET_KEYS = frozenset(entry.key for entry in ASSET_FIELDS)
-_REQUIRED = "model-name"
+_REQUIRED, _SHAPE = "model-name", "input-shape"
 _PROBLEMS_TOLD = 50
 
 
@@ -54,6 +54,9 @@ class _Header:
         text = clean(line)
         if text.startswith("-"):
             text = clean(text[1:])
+            if not text and not self.in_assets:
+                self.blame(number, "a '-' with nothing after it, outside of the list of files: ignored")
+                return
             if not self.in_assets and _field_of(text) not in ASSET_FIELDS:
                 self._continue(number, text, ", ")
                 return
@@ -65,7 +68,8 @@ class _Header:
         if found is None:
             self._lone(number, text, indented)
         elif known is None:
-            self._unknown(clean(found["key"]), clean(found["value"]), indented)
+            key = clean(found["key"])
+            self._unknown(key, self._whole(number, key, clean(found["value"])), indented)
         else:
             self.chinese += normal(found["key"]) == normal(known.label)
             self._known(known, clean(found["value"]), number)
@@ -118,19 +122,29 @@ class _Header:
     def _stray(self, number: int, text: str) -> None:
         self.blame(number, f"this is no field (KEY: VALUE), so it is ignored: {text!r}")
 
+    def _whole(self, line: int, key: str, text: str) -> str:
+        """A value without a bracket or quote at its end that has no partner."""
+        mark = stray_mark(text)
+        if not mark:
+            return text
+        self.blame(line, f"{key}: {mark} without its partner in {text!r}: left out")
+        return clean(text[1:] if text.startswith(mark) else text[:-1])
+
     def value_of(self, entry: _Entry) -> Any:
         """The typed value of a field; what cannot be read stays text, or is left out where it says nothing."""
         key = entry.entry.key
-        if says_nothing(entry.text):
-            yaml = ", which is not valid YAML" if entry.text == "-" else ""
-            self.blame(entry.line, f"{key} has no value" + (f": {entry.text!r}{yaml}" if entry.text else ""))
+        # The brackets of a shape are its own.
+        text = entry.text if key == _SHAPE else self._whole(entry.line, key, entry.text)
+        if says_nothing(text):
+            yaml = ", which is not valid YAML" if text == "-" else ""
+            self.blame(entry.line, f"{key} has no value" + (f": {text!r}{yaml}" if text else ""))
             return None
         try:
-            return entry.entry.read(entry.text)
+            return entry.entry.read(text)
         except ValueError as error:
             kept = "ignored" if key in _ASSET_KEYS else "kept as text"
             self.blame(entry.line, f"{key}: {error}: {kept}")
-            return "" if key in _ASSET_KEYS else entry.text
+            return "" if key in _ASSET_KEYS else text
 
 
 def parse(data: bytes, *, where: str, uid: str = "") -> Card:

@@ -17,9 +17,9 @@ Progress = Callable[[str, int, int | None], None]
 class Origin:
     """Where the weights come from.
 
-    ``kind`` is ``pretrained`` (fetched from the library's own hub), ``stated`` (a user's file said to be this
-    model), ``file`` (a user's file), ``memory`` (a live module or state dict) or ``calibrated:SEED`` (drawn by us,
-    not pretrained).
+    ``kind`` is ``pretrained`` (fetched from the library's own hub), ``stated`` (a file said to be this model, and
+    compared with nothing), ``file`` (a user's file), ``memory`` (a live module or state dict) or ``calibrated:SEED``
+    (drawn by us, not pretrained).
     """
 
     kind: str

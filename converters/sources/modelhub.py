@@ -15,6 +15,7 @@ from ...mappings.architectures import known as architectures
 from ...mappings.dialects import preferred_dialect
 from ...mappings.errors import UnknownNameError
 from ...mappings.names import did_you_mean, listed
+from ..cards.locate import ENTRY
 from ..codecs import codecs
 from ..errors import EnvironmentError_, NotOnServerError, PlanError, UsageError
 from ..modelhub import config, known
@@ -74,7 +75,7 @@ def _read_folder(folder: Path) -> Repository:
     if not (folder / config.PATH).is_file():
         fact = f"is no repository of modelhub.ai: it has no {config.PATH}" if folder.is_dir() else "is no folder"
         remedy = "Give a file, or the folder that has contrib_src."
-        if (folder / "mindspore_hub_conf.py").is_file():
+        if (folder / ENTRY).is_file():
             remedy = "It is an entry of MindSpore Hub: give the .ckpt in it."
         raise EnvironmentError_(f"{folder} {fact}", remedy=remedy)
     return read_repository(_Folder(folder), str(folder))

@@ -9,7 +9,7 @@ from ...mappings.names import counted, listed
 from ..cards import addresses, index
 from ..cards.card import Asset, Card
 from ..cards.claims import Claims, claims
-from ..cards.locate import locate, split_asset
+from ..cards.locate import locate, own_uids, split_asset
 from ..cards.parse import SIZE_LIMIT
 from ..errors import EnvironmentError_, UsageError
 from . import Origin, Progress, Request, Source, Stated, calibrated, download
@@ -46,13 +46,14 @@ class MindSporeHub:
         if request.weights is not None:
             file, origin = _given(card, asset, download.given(request.weights))
         elif asset is not None:
-            file, origin = _fetched(card, asset, request), Origin("pretrained")
+            # What nothing was compared with is what the card says, and no more is known of it.
+            file, origin = _fetched(card, asset, request), Origin("pretrained" if asset.sha256 else "stated")
         else:
             raise _nothing_to_convert(card)
         return Source(
             address=f"mshub:{_name(card)}{'#' if chosen else ''}{chosen}", file=file, model=_model(card), origin=origin,
             facts=_facts(card, asset), promises=promised.architectures, likely_classes=promised.classes,
-            notices=(*notices, *_check_notices(card, asset, origin), *_card_notices(card, promised)),
+            notices=(*notices, *_check_notices(card, asset, request.weights), *_card_notices(card, promised)),
         )  # fmt: skip
 
     def stated(self, rest: str, request: Request) -> Stated:
@@ -62,8 +63,8 @@ class MindSporeHub:
         return Stated(next(iter(promised.architectures), promised.network), "mindcv", {"card": _name(card)})
 
     def names(self) -> tuple[str, ...]:
-        """The UIDs of the index; others work too, with network."""
-        return index.uids()
+        """The UIDs of the index and of the user's own folder of cards; others work too, with network."""
+        return tuple(dict.fromkeys((*index.uids(), *own_uids())))
 
 
 def _drawn(card: Card, promised: Claims, request: Request) -> Source:
@@ -199,9 +200,9 @@ def _extent(asset: Asset) -> str:
     return "full" if asset.fully_checked else f"first {len(asset.sha256)} digits"
 
 
-def _check_notices(card: Card, asset: Asset | None, origin: Origin) -> tuple[str, ...]:
+def _check_notices(card: Card, asset: Asset | None, given: Path | None) -> tuple[str, ...]:
     """What was not checked of the file."""
-    if origin.kind == "stated":
+    if given is not None and (asset is None or not asset.sha256):
         return (f"the file is taken at your word for {_name(card)}: the card gives no sha256 to compare it with",)
     if asset is not None and not asset.sha256:
         return (f"the card gives no sha256 of {asset.name}: the download was not checked",)

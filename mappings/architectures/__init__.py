@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ..errors import MappingError, UnknownNameError
 from ..graph import Graph, Lookup
-from ..names import did_you_mean
+from ..names import closest, did_you_mean, listed
 from ..traits import Traits
 from . import (
     resnet,
@@ -83,6 +83,7 @@ _FAMILIES: Mapping[str, _Family] = {
         ssd_inference.infer, ssd_resnet50.why_not, ssd_inference.why_not_file,
     ),
 }  # fmt: skip
+_LIST = "See `mshub-convert list` for the networks that are converted."
 # A later family is an earlier one with something more, by which it knows itself.
 _FROM_THE_LAST = tuple(_FAMILIES.values())[::-1]
 
@@ -99,9 +100,11 @@ def architecture(name: str, *, classes: int | None = None) -> Architecture:
     if found is None:
         reason = next((text for family in _FROM_THE_LAST if (text := family.why_not(name))), "")
         if reason:
-            remedy = "See `mshub-convert list` for the networks that are converted."
-            raise UnknownNameError(f"{name} is not supported: {reason}", remedy=remedy)
-        raise UnknownNameError(f"unknown architecture {name!r}", remedy=did_you_mean(name, known()))
+            raise UnknownNameError(f"{name} is not supported: {reason}", remedy=_LIST)
+        fact, near = f"unknown architecture {name!r}", closest(name, known())
+        if near:
+            raise UnknownNameError(fact, remedy=f"Did you mean {listed(near, 'or')}?")
+        raise UnknownNameError(f"{fact}: by its name no ResNet, ResNeXt or SSD-ResNet50", remedy=_LIST)
     return found if classes is None else found.with_classes(classes)
 
 

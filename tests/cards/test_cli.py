@@ -108,6 +108,50 @@ def test_list_works_offline(run: Run) -> None:
     assert "mshub:NAME" in run("list").stdout
 
 
+def test_list_finds_any_part_of_a_name(run: Run) -> None:
+    found = run("list", "mshub:1.9/RESNEXT").stdout.split()
+    assert found == [f"mshub:{uid}" for uid in index.uids() if "1.9/resnext" in uid]
+    assert len(found) > 1
+    # What begins so goes first.
+    assert run("list", "mshub:mindspore/1.9").stdout.split()[0].startswith("mshub:mindspore/1.9")
+
+
+def test_a_list_of_nothing_says_so(run: Run) -> None:
+    result = run("list", "mshub:vgg")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "no model of mshub: has 'vgg' in its name" in result.stderr
+    assert "mshub-convert list mshub:" in result.stderr
+
+
+def test_list_has_the_cards_of_ones_own_folder(run: Run, card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = card.parent / "assets"
+    (home / "me" / "1.0").mkdir(parents=True)
+    for name in ("net.md", "net_cn.md"):
+        (home / "me" / "1.0" / name).write_text(CARD, encoding="utf-8")
+    (home / "README.md").write_text("no card", encoding="utf-8")
+    monkeypatch.setenv(VARIABLE, str(home))
+    assert run("list", "mshub:").stdout.split()[-1] == "mshub:me/1.0/net"
+    assert run("list", "mshub:me/").stdout.split() == ["mshub:me/1.0/net"]
+
+
+def test_addresses_stay_whole_in_a_pipe(run: Run, card: Path) -> None:
+    long = f"https://download.mindspore.cn/{'a' * 300}/net-22857131.ckpt"
+    card.write_text(CARD.replace("https://download.mindspore.cn/net-22857131.ckpt", long), encoding="utf-8")
+    assert long in run("inspect", card.name).stdout
+
+
+def test_the_folder_of_an_entry_is_its_card(run: Run, card: Path) -> None:
+    folder = card.parent / "entry"
+    folder.mkdir()
+    (folder / "net.md").write_text(CARD, encoding="utf-8")
+    (folder / "README.md").write_text("# Not it", encoding="utf-8")
+    assert "is no repository of modelhub.ai" in run("inspect", "entry").stderr
+    (folder / "mindspore_hub_conf.py").write_text("", encoding="utf-8")
+    result = run("inspect", "entry")
+    assert result.returncode == 3, result.stderr
+    assert "net-22857131.ckpt (ckpt)" in result.stdout
+
+
 def test_errors_and_exit_codes(run: Run, card: Path) -> None:
     for arguments, code, said in (
         (["mshub:resnext50_imagenet2012", "--to", "ckpt"], 2, "is the name of 7 cards"),

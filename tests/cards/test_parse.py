@@ -203,12 +203,34 @@ def test_every_label_means_its_field() -> None:
         ("a line of prose", "this is no field (KEY: VALUE), so it is ignored: 'a line of prose'"),
         ("asset: nothing", "asset is a list of files, not 'nothing': ignored"),
         ("asset-link: file:///etc/passwd", "asset-link: 'file:///etc/passwd' is not an http or https address: ignored"),
+        ("evaluation: [top1acc70.47", "evaluation: [ without its partner in '[top1acc70.47': left out"),
+        ('license: "Apache2.0', "license: \" without its partner in '\"Apache2.0': left out"),
+        ("special: kept]", "special: ] without its partner in 'kept]': left out"),
+        ("-", "a '-' with nothing after it, outside of the list of files: ignored"),
         ("asset-sha256: 1234567",
          "asset-sha256: '1234567' is not a sha256: 64 hex digits, or at least the first 8: ignored"),
     ],
 )  # fmt: skip
 def test_problems_tell_their_line(line: str, message: str) -> None:
     assert f"line 5: {message}" in [problem.told for problem in card(header("", line)).problems]
+
+
+def test_stray_marks_and_dashes_are_not_in_the_values() -> None:
+    found = card(header(
+        "evaluation: [top1acc70.47", 'license: "Apache2.0', "author: us", "-", "special: kept]",
+        f'asset-sha256: {SHA256}"',
+    ))  # fmt: skip
+    assert dict(found.fields) == {
+        "model-name": "net", "evaluation": {"top1acc": 70.47}, "license": "Apache2.0", "author": "us",
+    }  # fmt: skip
+    assert dict(found.unknown) == {"special": "kept"}
+    assert found.assets[0].sha256 == SHA256
+
+
+@pytest.mark.parametrize("value", ["[a]", "(a) b", "'tis it's", "a (b)", '"a" or "b"', "the authors'", "{a}"])
+def test_marks_with_their_partners_stay(value: str) -> None:
+    found = card(header(f"special: {value}"))
+    assert (dict(found.unknown), found.problems) == ({"special": value}, ())
 
 
 def test_what_is_wrong_does_not_take_the_rest_with_it() -> None:

@@ -101,3 +101,6 @@ def test_guesses() -> None:
     assert did_you_mean("tim", known) == "Did you mean timm?"
     assert did_you_mean("xyz", known) == "Known: ModelZoo, mmcls, timm, torchvision."
     assert did_you_mean("xyz", ()) == "Known: none."
+    assert (
+        did_you_mean("xyz", [f"a{n}" for n in range(10, 99)]) == "Known are 89, such as a10, a11, a12, a13, a14, a15."
+    )

@@ -415,6 +415,14 @@ def test_a_misspelt_name_gets_the_nearest() -> None:
     assert "Did you mean resnext50_32x4d" in caught.value.remedy
 
 
+def test_a_name_of_another_family_gets_no_long_list() -> None:
+    with pytest.raises(
+        UnknownNameError, match="unknown architecture 'vit_base_patch16_224': by its name no Res"
+    ) as caught:
+        architecture("vit_base_patch16_224")
+    assert caught.value.remedy == "See `mshub-convert list` for the networks that are converted."
+
+
 # The type
 
 

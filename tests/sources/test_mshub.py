@@ -290,6 +290,19 @@ def test_weights_that_the_user_has(hub, web, asset, tmp_path):
     assert "by its path" in caught.value.remedy
 
 
+def test_a_download_that_nothing_was_compared_with(hub, asset, tmp_path):
+    digest = hashlib.sha256(asset).hexdigest()
+    text = hub.read_text(encoding="utf-8")
+    assert resolve(f"mshub:{UID}", Request(tmp_path)).origin.pretrained is True
+    hub.write_text(text.replace(digest, digest[:8]), encoding="utf-8")
+    assert resolve(f"mshub:{UID}", Request(tmp_path)).origin.pretrained is True
+    hub.write_text("".join(line for line in text.splitlines(True) if digest not in line), encoding="utf-8")
+    found = resolve(f"mshub:{UID}", Request(tmp_path))
+    assert (found.origin.kind, found.origin.pretrained) == ("stated", None)
+    assert "the card gives no sha256 of small.ckpt: the download was not checked" in found.notices
+    assert found.facts["sha256_checked"] == "not given"
+
+
 def test_card_without_a_file(hub, asset, tmp_path):
     text = hub.read_text(encoding="utf-8")
     hub.write_text(text[: text.index("asset:")] + "license: Apache2.0\n---\n", encoding="utf-8")
