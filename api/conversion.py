@@ -86,6 +86,7 @@ def convert(
     dialect: str | None = None,
     dtype: str | None = None,
     classes: int | None = None,
+    backbone: bool = False,
     bn: str = "identity",
     opset: int | None = None,
     fold_bn: bool = False,
@@ -127,7 +128,7 @@ def convert(
 
     Raises :class:`~mshub_convert.MshubConvertError`, whose ``exit_code`` and ``remedy`` say what to do.
     """
-    request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
+    request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn, backbone)
     options = Options(overwrite=overwrite, check=check, strict=strict, tool=TOOL)
     form = Form(dtype, opset, fold_bn, _sizes(input_shape), model_url, _path(emit_network), heads, soc_version)
     how = to_verify(
@@ -149,6 +150,7 @@ def plan(
     dialect: str | None = None,
     dtype: str | None = None,
     classes: int | None = None,
+    backbone: bool = False,
     bn: str = "identity",
     opset: int | None = None,
     fold_bn: bool = False,
@@ -159,7 +161,7 @@ def plan(
 
     Step references read from the source's file; it is closed when this returns, so they tell but do not read.
     """
-    request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn)
+    request = SourceRequest(source, weights, init, traits or {}, select, dialect, classes, bn, backbone)
     form = Form(dtype, opset, fold_bn, _sizes(input_shape), heads=heads)
     with prepared(request, to=to, form=form) as found:
         return found.plan

@@ -14,28 +14,32 @@ from mshub_convert.verify.errors import MissingPackageError
 
 
 def load_torch(
-    source: Any, *, weights: str | Path | None = None, init: str | None = None, traits: Mapping[str, str] | None = None
-) -> Any:
+    source: Any, *, weights: str | Path | None = None, init: str | None = None,
+    traits: Mapping[str, str] | None = None, backbone: bool = False,
+) -> Any:  # fmt: skip
     """A ``torch.nn.Module`` in eval mode with the weights and traits of a file or source address.
 
     Input float32 (N, 3, H, W), output logits (N, classes); a detector's are loc (N, anchors, 4) and scores (N, anchors,
-    classes), in a tuple. Its state dict has the names of the file if they are a
+    classes), in a tuple, a backbone's the map of its last stage (N, channels, H / 32, W / 32), rounded up. ``backbone``
+    leaves out the classifier, or the heads of a detector. Its state dict has the names of the file if they are a
     PyTorch dialect's; otherwise timm's, or those of the first dialect that has names for the network. Needs torch.
     """
-    return _load("torch", SourceRequest(source, weights, init, traits or {}))
+    return _load("torch", SourceRequest(source, weights, init, traits or {}, backbone=backbone))
 
 
 def load_mindspore(
-    source: Any, *, weights: str | Path | None = None, init: str | None = None, traits: Mapping[str, str] | None = None
-) -> Any:
+    source: Any, *, weights: str | Path | None = None, init: str | None = None,
+    traits: Mapping[str, str] | None = None, backbone: bool = False,
+) -> Any:  # fmt: skip
     """A ``mindspore.nn.Cell`` in inference mode with the weights and traits of a file or source address.
 
     Input float32 (N, 3, H, W), output logits (N, classes); a detector's are loc (N, anchors, 4) and scores (N, anchors,
-    classes), in a tuple. Its parameters have the names of the file if they are a
+    classes), in a tuple, a backbone's the map of its last stage (N, channels, H / 32, W / 32), rounded up. ``backbone``
+    leaves out the classifier, or the heads of a detector. Its parameters have the names of the file if they are a
     MindSpore dialect's; otherwise mindcv's, or those of the first dialect that has names for the network. Needs
     mindspore.
     """
-    return _load("mindspore", SourceRequest(source, weights, init, traits or {}))
+    return _load("mindspore", SourceRequest(source, weights, init, traits or {}, backbone=backbone))
 
 
 def _load(framework: str, request: SourceRequest) -> Any:

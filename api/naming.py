@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from mshub_convert.converters import backbone as bodies
 from mshub_convert.converters.pipeline import refuse_problems
 from mshub_convert.converters.plan import make_plan
 from mshub_convert.converters.record import NOTHING_CARRIED
@@ -12,6 +13,9 @@ from mshub_convert.converters.tensors import Array
 from mshub_convert.mappings.architectures import Architecture, architecture
 from mshub_convert.mappings.dialects import BUILTIN, dialect
 from mshub_convert.mappings.identify import identify
+
+# What tensors in memory are called where there is something to say of them.
+_WHAT = "the state dict"
 
 
 def mapping(
@@ -35,18 +39,24 @@ def mapping(
     return result
 
 
-def translate(tensors: Any, *, to: str, source: str | None = None, dtype: str | None = None) -> dict[str, Array]:
+def translate(
+    tensors: Any, *, to: str, source: str | None = None, dtype: str | None = None, backbone: bool = False
+) -> dict[str, Array]:
     """Rename (and split or join) a state dict in memory.
 
     ``tensors`` maps names to NumPy arrays, torch tensors or MindSpore parameters, or is a module or Cell; ``to`` is a
     dialect, ``source`` the dialect it has (default: found out). Returns arrays of the target's shapes in the
-    target's order; dtypes stay unless ``dtype`` says otherwise (bfloat16 is ml_dtypes').
+    target's order; dtypes stay unless ``dtype`` says otherwise (bfloat16 is ml_dtypes'). ``backbone`` leaves out the
+    classifier, or the heads of a detector.
 
     Raises PlanError with every missing, surplus or misshapen tensor.
     """
     refs = memory.references(tensors)
     shapes = {name: ref.spec.shape for name, ref in refs.items()}
     found = identify(shapes, dialects=(source,) if source else BUILTIN)
+    if backbone:
+        found = bodies.alone(found, _WHAT).found
+    problems = () if backbone else bodies.unasked(found, _WHAT, NOTHING_CARRIED)
     plan = make_plan(refs, found, dialect(to).ground(found.architecture), carried=NOTHING_CARRIED, dtype=dtype)
-    refuse_problems(plan)
+    refuse_problems(plan.with_findings(problems=problems))
     return {step.target.spec.name: np.array(step.target.read()) for step in plan.steps}

@@ -66,6 +66,9 @@ classes = click.option(
     metavar="N",
     help="Keep the first N classes and leave out the others, such as the unused one of model_zoo's 1001.",
 )
+backbone = click.option(
+    "--backbone", is_flag=True, help="The backbone alone: SOURCE without its classifier, or without a detector's heads."
+)
 bn = click.option(
     "--bn",
     type=click.Choice(["identity", "calibrated"]),

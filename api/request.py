@@ -20,7 +20,8 @@ class SourceRequest:
     ``source`` is an address (``timm:resnext50_32x4d``), a path, a live module or a mapping of arrays; ``weights`` a
     file instead of the download; ``init`` ``calibrated[:SEED]``; ``traits`` override those found; ``select`` picks
     one of several sets of weights in a file; ``dialect`` says the names instead of finding out; ``classes`` keeps
-    the first ones only, such as 1000 of model_zoo's 1001; ``bn`` is what stands for BatchNorms that an ONNX file has
+    the first ones only, such as 1000 of model_zoo's 1001; ``backbone`` leaves out the classifier, or the heads of a
+    detector; ``bn`` is what stands for BatchNorms that an ONNX file has
     folded away: ``identity``, or ``calibrated`` with statistics for further training.
     """
 
@@ -32,6 +33,7 @@ class SourceRequest:
     dialect: str | None = None
     classes: int | None = None
     bn: str = "identity"
+    backbone: bool = False
 
     def resolve(self, scratch: Path, progress: Progress | None = None) -> Source:
         """The local weight file behind the source, in ``scratch`` if it has to be made."""
@@ -51,8 +53,9 @@ class SourceRequest:
         with tempfile.TemporaryDirectory(prefix="mshub-convert-") as folder:
             source = self.resolve(Path(folder), progress)
             opened = open_source(
-                source, traits=self.traits, select=self.select, dialect=self.dialect, classes=self.classes
-            )
+                source, traits=self.traits, select=self.select, dialect=self.dialect, classes=self.classes,
+                backbone=self.backbone,
+            )  # fmt: skip
             try:
                 yield self._with_norms(opened)
             finally:

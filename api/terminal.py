@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mshub_convert.mappings.architectures import spoken
 from mshub_convert.mappings.names import collapse, counted
 from mshub_convert.tables import columns as _columns
 from mshub_convert.tables import console as _console
@@ -60,7 +61,7 @@ def show_conversion(result: "Conversion") -> None:
         told = f"{file}, originally {record.address}"
     rows.add_row("from", escape(told) + _origin(record.origin))
     network = record.architecture
-    rows.add_row("network", f"{network['name']}, {network['classes']} classes, {record.dialect} names")
+    rows.add_row("network", f"{spoken(network['name'], network['classes'])}, {record.dialect} names")
     rows.add_row("traits", " ".join(f"{name}={value}" for name, value in record.traits.items()))
     alone = result.network == result.path
     rows.add_row("weights", "left as they are" if alone else _weights(result))
@@ -107,7 +108,7 @@ def show_plan(prepared: "Prepared") -> None:
     source, target = plan.source, plan.target
     network = source.architecture
     route = f"{source.dialect.name} names → {target.dialect.name} names, {prepared.target.codec.title}"
-    console.print(f"[bold]{network.name}[/], {network.classes} classes: {route}")
+    console.print(f"[bold]{network.name}[/]{spoken('', network.classes)}: {route}")
     rows = _rows()
     source_said = prepared.opened.source
     rows.add_row("from", escape(source_said.address) + _origin(source_said.origin.kind))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mshub_convert.mappings.architectures import spoken
 from mshub_convert.mappings.names import counted
 from mshub_convert.sizes import size_told
 from mshub_convert.tables import columns, console, escape, print_findings, rows, show
@@ -30,7 +31,7 @@ def show_inspection(found: "Inspection") -> None:
     network = found.network
     if network:
         same = f" (also {', '.join(network['same_names'])})" if network["same_names"] else ""
-        lines.add_row("network", f"{network['name']}, {network['classes']} classes, {size_told(network)}")
+        lines.add_row("network", f"{spoken(network['name'], network['classes'])}, {size_told(network)}")
         lines.add_row("names", network["dialect"] + same)
         lines.add_row("traits", " ".join(f"{k}={v}" for k, v in network["traits"].items()))
         lines.add_row("", f"from {escape(network['traits_from'])}")

@@ -36,6 +36,7 @@ def verify(
     source_traits: Mapping[str, str] | None = None,
     select: str | None = None,
     classes: int | None = None,
+    backbone: bool = False,
     bn: str = "identity",
     runtime: str | Where | None = None,
     source_runtime: str | Where | None = None,
@@ -56,7 +57,8 @@ def verify(
     ``source`` is a :class:`~mshub_convert.Conversion` (then nothing else is needed), or what :func:`convert` takes;
     ``target`` a converted file. The folder or .zip of a bundle is verified alone, against what it recorded; ``sha256``
     is what its manifest must have. ``traits`` say those of the target where it has no record, ``source_traits`` those
-    of the source; ``classes`` is how many of its classes the target keeps; ``bn`` is as it was for the conversion.
+    of the source; ``classes`` is how many of its classes the target keeps; ``backbone`` that the target is the source's
+    backbone alone; ``bn`` is as it was for the conversion.
     ``runtime`` (``torch``, ``mindspore:Ascend:0``, ``onnxruntime:CUDA``, ``mindir``, ``om``, ``reference``) runs the
     target there instead of where it belongs, ``source_runtime`` the source. ``source_network`` (``FILE.py:FACTORY``) is
     the user's own network for the source: the file is imported, and the function called, in the process that runs it;
@@ -99,7 +101,9 @@ def verify(
     if isinstance(source, Conversion):
         request, target = source.request, source.path if target is None else target
     else:
-        request = SourceRequest(source, weights, init, source_traits or {}, select, classes=classes, bn=bn)
+        request = SourceRequest(
+            source, weights, init, source_traits or {}, select, classes=classes, bn=bn, backbone=backbone
+        )
     if target is None:
         raise UsageError(
             f"verify needs a target file beside {_said(source)}, which is no evidence bundle",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..mappings.architectures import architecture
+from ..mappings.architectures import named_like
 from ..mappings.architectures.resnet_relatives import named_relative
 from ..mappings.architectures.resnet_v2 import ResNetV2
 from ..mappings.identify import Identification
@@ -27,7 +27,7 @@ def as_it_is(source: Source, found: Identification) -> tuple[Source, list[Findin
     """The source without claims that its file contradicts, and a notice for each of them."""
     findings = []
     network = found.architecture
-    if source.claims is not None and architecture(source.claims, classes=network.classes) != network:
+    if source.claims is not None and named_like(source.claims, network) != network:
         kind = " (pre-activation: another function)" if isinstance(network, ResNetV2) else ""
         fact = f"{source.address} says {source.claims}, but {source.file.name} holds {network.name}{kind}"
         remedy = f"It is converted as what it is, under the name {network.name}."

@@ -14,8 +14,11 @@ from .tensors import Array, Extent, TensorRef, TensorSpec
 _IMAGENET, _UNUSED = 1000, 1001
 
 
-def check_asked(classes: int | None) -> None:
-    """Refuse a number of classes that no network has."""
+def check_asked(classes: int | None, *, backbone: bool) -> None:
+    """Refuse a number of classes that no network has, and any of a backbone."""
+    if classes is not None and backbone:
+        message = f"--classes {classes} keeps rows of the classifier, and --backbone leaves all of it out"
+        raise UsageError(message, remedy="Leave one of them out.")
     if classes is not None and classes < 1:
         raise UsageError(f"--classes {classes} leaves no class", remedy="Give how many of the first ones to keep.")
 

@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from ..mappings.architectures import Architecture, architecture
+from ..mappings.architectures import Architecture, named_like
 from ..mappings.dialects import BUILTIN
 from ..mappings.identify import Identification, UnidentifiedError, identify
 from ..mappings.names import listed
 from ..mappings.traits import Traits
 from ..mappings.wrappers import wrapper_prefix
+from . import backbone as bodies
 from .claims import as_it_is, relative_of_its_name
 from .classes import can_cut, check_asked, told, too_many
 from .codecs import open_checkpoint
@@ -30,7 +31,9 @@ class Opened:
     """A source whose file is open and whose network is known.
 
     ``selected`` is the dotted path of the chosen weights inside a .pth; ``traits_from`` says in words where the
-    traits were found; ``classes`` are those that a target gets: all, or the first ones where the others are left out.
+    traits were found; ``classes`` are those that a target gets: all, or the first ones where the others are left out;
+    none where only the backbone is asked for, of which ``found`` tells then.
+    ``whole`` is the network that it is the backbone of, where the source holds more.
     ``recovered`` is what was found in a file that holds the graph itself; ``operations`` were done to the tensors
     since they were read; ``traits_of_file`` are the traits that the file itself tells, whatever was said, if it does.
     """
@@ -49,6 +52,7 @@ class Opened:
     recovered: Recovered | None = None
     operations: tuple[str, ...] = ()
     traits_of_file: Traits | None = None
+    whole: Architecture | None = None
 
     @property
     def network(self) -> Architecture:
@@ -63,7 +67,7 @@ class Opened:
     @property
     def facts(self) -> Mapping[str, object]:
         """What is known of the weights: from the record of a mere file, else from where they come from."""
-        return self.carried.facts if self.passes_on else self.source.facts
+        return bodies.facts_of(self.carried.facts if self.passes_on else self.source.facts, self.classes)
 
     @property
     def folded(self) -> bool:
@@ -82,16 +86,18 @@ def open_source(
     select: str | None = None,
     dialect: str | None = None,
     classes: int | None = None,
+    backbone: bool = False,
 ) -> Opened:
     """Open the file of a source; raises for files that cannot be read or are no network of ours.
 
     ``traits`` override all others by name; ``select`` picks a set of weights; ``dialect`` (a name or a TOML file)
-    says the names instead of finding out; ``classes`` leaves out the last rows of the classifier.
+    says the names instead of finding out; ``classes`` leaves out the last rows of the classifier; ``backbone`` all
+    of it, or the heads of a detector.
     """
-    check_asked(classes)
+    check_asked(classes, backbone=backbone)
     checkpoint = open_checkpoint(source.file)
     try:
-        return _open(source, checkpoint, traits or {}, select, dialect, classes)
+        return _open(source, checkpoint, traits or {}, select, dialect, classes, backbone=backbone)
     except BaseException:
         checkpoint.close()
         raise
@@ -104,6 +110,8 @@ def _open(
     select: str | None,
     dialect: str | None,
     classes: int | None,
+    *,
+    backbone: bool,
 ) -> Opened:
     selected, tensors, prefix = _select(checkpoint, select)
     wanted = dialect or source.dialect
@@ -139,10 +147,17 @@ def _open(
         *_broken_promise(source, found), *_not_the_models(source, kept), *too_many(classes, source, found),
         *(() if recovered or kept.data else relative_of_its_name(source, checkpoint.metadata.get("arch"))),
     )  # fmt: skip
+    body = bodies.alone(found, source.file.name) if backbone else None
+    if body is not None:
+        found, notices = body.found, [*notices, *body.notices]
+        source = replace(source, model=f"{source.model}_backbone") if body.whole is not None else source
+    else:
+        problems = (*problems, *bodies.unasked(found, source.file.name, kept))
     held = found.architecture.classes
     return Opened(
         source, checkpoint, tensors, selected, found, traits.traits, traits.where, kept, problems, tuple(notices),
         min(classes or held, held) if can_cut(found) else held, recovered, traits_of_file=traits.of_file,
+        whole=body.whole if body is not None else None,
     )  # fmt: skip
 
 
@@ -202,7 +217,7 @@ def _earlier_record(source: Source, checkpoint: Checkpoint) -> tuple[Carried, li
 def _broken_promise(source: Source, found: Identification) -> tuple[Finding, ...]:
     """What the address says against what the file holds."""
     names = source.promises or ((source.architecture,) if source.architecture is not None else ())
-    promised = [architecture(name, classes=found.architecture.classes) for name in names]
+    promised = [named_like(name, found.architecture) for name in names]
     if not promised or found.architecture in promised:
         return ()
     said = listed([network.name for network in promised], "or")
@@ -214,7 +229,7 @@ def _broken_promise(source: Source, found: Identification) -> tuple[Finding, ...
 def _without_facts_of_others(source: Source, found: Identification) -> tuple[Source, list[Finding]]:
     """A file with another classifier than the published one is not it: what is stated of that does not hold for it."""
     actual = found.architecture.classes
-    if source.origin.kind != "stated" or source.classes in (None, actual):
+    if source.origin.kind != "stated" or source.classes in (None, actual) or not actual:
         return source, []
     own = {key: value for key, value in source.facts.items() if key in ("library", "library_version")}
     fact = (

@@ -107,7 +107,7 @@ def _facts(meta: Mapping[str, object], settings: Mapping[str, str]) -> dict[str,
 
 
 def _class_notices(facts: Mapping[str, object], network: Architecture, file: str) -> tuple[Finding, ...]:
-    if facts.get("classes", network.classes) == network.classes:
+    if not network.classes or facts.get("classes", network.classes) == network.classes:
         return ()
     fact = f"{file} names {facts['classes']} classes in its meta, but its classifier has {network.classes}"
     return (Finding("classes", fact, (), "Do not rely on the names: the head was changed after they were written."),)

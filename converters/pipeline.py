@@ -9,6 +9,7 @@ from ..mappings.folding import Fold, folds
 from ..mappings.graph import Graph
 from ..mappings.names import collapse, counted
 from ..mappings.traits import Traits
+from .backbone import said
 from .background import RunningHash, Task
 from .classes import cut_said
 from .codecs import Described, EmbeddedRecord, Exporter
@@ -24,7 +25,7 @@ from .record import Record, SourceFile, placeholder, sha256, sidecar_path, state
 from .sources import Progress
 from .splice import splice
 from .staging import Staged, Written, make_folder, refuse_taken, temporary_folder
-from .target import Target, check_heads
+from .target import Target, check_network
 from .target_findings import dtype_problems, publication_problems, target_notices
 from .tensors import Checkpoint
 
@@ -67,7 +68,7 @@ def prepare(opened: Opened, target: Target, destination: Path, options: Options)
     network = opened.network
     asked = named_as_source(target, opened, destination)
     target = asked.for_network(network)
-    check_heads(target, network.graph(opened.traits), network.name)
+    check_network(target, network)
     graph, grounding = target.ground(network, opened.traits)
     removed = folds(network.graph(opened.traits)) if target.fold_bn else ()
     plan = make_plan(opened.tensors, opened.found, grounding, carried=opened.carried, dtype=target.dtype, folds=removed)
@@ -268,6 +269,7 @@ def record_of(prepared: Prepared, digests: tuple[str, ...]) -> Record:
         operations.add("BatchNorm folded into convolutions in float64, rounded once")
     held = opened.found.architecture.classes
     cut = (cut_said(held, opened.classes),) if opened.classes < held else ()
+    alone = (said(opened.whole),) if opened.whole is not None else ()
     return Record(
         tool=prepared.options.tool,
         architecture=opened.network.as_dict(),
@@ -281,7 +283,7 @@ def record_of(prepared: Prepared, digests: tuple[str, ...]) -> Record:
         sources=(*earlier.sources, *these),
         dropped=plan.dropped,
         synthesised=tuple(collapse(plan.synthesised)),
-        operations=(*earlier.texts("operations"), *opened.operations, *cut, *sorted(operations)),
+        operations=(*earlier.texts("operations"), *opened.operations, *alone, *cut, *sorted(operations)),
         input_shape=target.input_shape or (),
         notices=tuple(finding.line for finding in plan.notices),
         read_back="bit-exact" if prepared.options.check else "not done (--no-check)",

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..mappings.architectures import Architecture
+from ..mappings.architectures import Architecture, spoken
 from ..mappings.dialects import BUILTIN, Dialect, Grounding, dialect, preferred_dialect
 from ..mappings.folding import folded, folded_grounding, graph_grounding
 from ..mappings.graph import Graph
@@ -153,10 +153,21 @@ def parse_target(text: str, form: Form = _PLAIN) -> Target:
     )  # fmt: skip
 
 
-def check_heads(target: Target, graph: Graph, name: str) -> None:
-    """Raise UsageError where heads are asked for, and the network gives no boxes."""
-    if target.heads is not None and "loc" not in graph.outputs:
-        raise UsageError(f"--heads is for detectors, {name} is a classifier", remedy="Leave it out.")
+def check_network(target: Target, network: Architecture) -> None:
+    """Raise UsageError where something is asked for that the network is none for: heads, a publication, a module."""
+    if target.heads is not None and "loc" not in network.graph().outputs:
+        what = "a classifier" if network.classes else "a backbone"
+        raise UsageError(f"--heads is for detectors, {network.name} is {what}", remedy="Leave it out.")
+    if network.classes:
+        return
+    said = spoken(network.name, network.classes)
+    if target.publication is not None:
+        container = target.publication.container
+        message = f"{target.publication.title} is written around a whole network, and this is {said}"
+        raise UsageError(message, remedy=f"Write the backbone alone: --to {container}.")
+    if target.emit_network is not None:
+        message = f"--emit-network writes the module of a whole network, and this is {said}"
+        raise UsageError(message, remedy="Leave it out; mshub_convert.load_mindspore builds the network.")
 
 
 def _check_soc_version(version: str) -> None:

@@ -7,14 +7,19 @@ from .opened import Opened
 from .plan import Plan
 from .target import Target
 
-# How far the logits move when a network has the other trait: relative L2 at 224 pixels, measured with timm's
-# resnext50_32x4d and resnet50 and drawn weights (trained ones: 1e-2 for the pool).
+_EPSILON = "by 0.05 % at 1e-4 and 0.5 % at 1e-3"
+# How far the logits, or the features of a backbone, move when a network has the other trait: relative L2 at 224 pixels,
+# measured with timm's resnext50_32x4d and resnet50 and drawn weights (trained ones: logits by 1e-2 for the pool).
 _TRAIT_EFFECT = {
-    "stem_pool": "by 1 to 3 %",
-    "padding": "by about 5 %",
-    "norm_eps": "by 0.05 % at 1e-4 and 0.5 % at 1e-3",
-    "bottleneck_stride": "by about 3 %",
-}
+    "logits": {
+        "stem_pool": "by 1 to 3 %", "padding": "by about 5 %", "norm_eps": _EPSILON,
+        "bottleneck_stride": "by about 3 %",
+    },
+    "features": {
+        "stem_pool": "by about 14 %", "padding": "by about 19 %", "norm_eps": _EPSILON,
+        "bottleneck_stride": "by about 12 %",
+    },
+}  # fmt: skip
 
 
 def dtype_problems(plan: Plan, target: Target) -> list[Finding]:
@@ -59,7 +64,7 @@ def target_notices(opened: Opened, asked: Target, target: Target) -> list[Findin
 def _of_size(network: Architecture, target: Target) -> list[Finding]:
     """Whether a detector is fixed to another size than the one that its anchors are made for."""
     size = (target.input_shape or ())[2:]
-    if "head" in network.graph().outputs or size in ((), (network.side,) * 2):
+    if "loc" not in network.graph().outputs or size in ((), (network.side,) * 2):
         return []
     fact = (
         f"{network.name} is made for pictures of {network.side}x{network.side}: at {size[0]}x{size[1]} the anchors"
@@ -74,7 +79,8 @@ def _of_library(opened: Opened, target: Target) -> list[Finding]:
     if target.codec.holds_graph or (target.publication is not None and target.publication.has_module):
         return []
     loader = "load_mindspore" if target.framework == "mindspore" else "load_torch"
-    emitted = ", as the module of --emit-network does" if target.codec.name == "ckpt" else ""
+    gives = "logits" if network.classes else "features"
+    emitted = ", as the module of --emit-network does" if target.codec.name == "ckpt" and network.classes else ""
     if not target.dialect.models:
         return [Finding(
             "no-library", f"{library} has no networks in {target.framework}: the names follow its convention", (),
@@ -89,7 +95,7 @@ def _of_library(opened: Opened, target: Target) -> list[Finding]:
         Finding(
             f"library-{trait}",
             f"these weights need {trait}={ours}, {library}'s own {network.name} has {theirs}: there they load, but"
-            f" compute something else (the logits move {_TRAIT_EFFECT[trait]})",
+            f" compute something else (the {gives} move {_TRAIT_EFFECT[gives][trait]})",
             (),
             f"Load the file with mshub_convert.{loader}, which builds the network with the weights' traits{emitted}.",
         )

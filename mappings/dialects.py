@@ -86,8 +86,8 @@ class Dialect:
         return self.name if self.name in BUILTIN else self.source
 
     def builds(self, target: Architecture) -> bool:
-        """Whether the dialect's own library has this network (any class count)."""
-        return target.name in self.models
+        """Whether the dialect's own library has this network (any class count), be it as a backbone of another."""
+        return target.name in self.models or any(architecture(name).backbone == target for name in self.models)
 
     def can_name(self, target: Architecture) -> bool:
         """Whether there is a rule for every module of this network."""

@@ -148,13 +148,31 @@ def _is_selected(prefix: str, select: str) -> bool:
 def _fit(weights: _Weights, shapes: Mapping[str, Shape]) -> _Fit | None:
     """What the weights are in their dialect, or None where they are nothing."""
     naming, names = weights.dialect, weights.names
-    network = infer(_lookup(weights, shapes))
+    network = _inferred(weights, _lookup(weights, shapes))
     # A hostile shape may claim more groups than the file has tensors; a network it would not half fill is none.
     if network is None or not naming.can_name(network) or _parts(naming, network) * _RECOGNISED > len(names):
         return None
     grounding = naming.ground(network)
     expected = grounding.specs
     return _Fit(weights, grounding, sum(key in names for key in expected) / max(len(expected), len(names)))
+
+
+def _inferred(weights: _Weights, lookup: Lookup) -> Architecture | None:
+    """The network that the shapes are of: a backbone where they are one's, whole, and nothing else is there.
+
+    A file that lacks more than the classifier is a damaged classifier's.
+    """
+    network = infer(lookup)
+    body = network.backbone if network is not None else None
+    if body is None or lookup("head", "kernel") or lookup("head", "bias"):
+        return network
+    naming, names = weights.dialect, weights.names.keys()
+    if not naming.can_name(body) or _parts(naming, body) > len(names):
+        return network
+    slots = naming.ground(body).slots.values()
+    every = {name for slot in slots for name in slot.names}
+    counters = {name for slot in slots if slot.parameter.leaf == "count" for name in slot.names}
+    return body if every - counters <= names <= every else network
 
 
 def _parts(naming: Dialect, network: Architecture) -> int:

@@ -29,3 +29,14 @@ def weights_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def backbone_file(weights_file: Callable[..., Path], tmp_path: Path) -> Path:
+    """The small network without its classifier, in a file that does not say so."""
+    from safetensors.numpy import load_file, save_file
+
+    held = load_file(weights_file())
+    path = tmp_path / "body.safetensors"
+    save_file({name: array for name, array in held.items() if not name.startswith("fc.")}, path)
+    return path

@@ -25,7 +25,16 @@ from .running import first_pictures, job_of, told
 from .runtimes import Outcome, Precision, UserNetwork, run
 from .runtimes.where import Where
 from .selftest.detection import self_test
-from .sides import Side, asked_side, check_installed, library_check_side, rebuilt_side, torch_side, user_side
+from .sides import (
+    HOLDS_NETWORK,
+    Side,
+    asked_side,
+    check_installed,
+    library_check_side,
+    rebuilt_side,
+    torch_side,
+    user_side,
+)
 from .subject import Subject, subject
 from .weights import Weights, compare_weights
 
@@ -130,7 +139,9 @@ class Prover:
         started: float,
     ) -> Proof:
         weights = compare_weights(self.opened, target)
-        reason = "" if self._asked else "no library here has it with these traits: "
+        # Of a file that holds its network nobody looks for another.
+        own = self._asked or self.opened.checkpoint.container in HOLDS_NETWORK
+        reason = "" if own else "no library here has it with these traits: "
         networks = told(self._side.on_host, f"; {reason}the source was rebuilt by us"), told(side.on_host)
         if not weights.tensors:
             return Proof(

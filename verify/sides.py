@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..converters.errors import EnvironmentError_, UsageError
 from ..converters.opened import Opened
+from ..mappings.architectures import spoken
 from ..mappings.dialects import BUILTIN, Dialect, dialect, dialects_for, preferred_dialect
 from .device import DevicePrecision
 from .errors import MissingPackageError
@@ -20,7 +21,7 @@ _ARGUMENTS: Mapping[str, frozenset[str]] = {"mmpretrain": frozenset(("bottleneck
 # Runtimes that run the network of one container only, as it is.
 ONLY_RUNS = {"mindir": "mindir", "om": "onnx"}
 # Containers that hold the network too, and what runs it.
-_HOLDS_NETWORK = {"onnx": "onnxruntime", "mindir": "mindspore"}
+HOLDS_NETWORK = {"onnx": "onnxruntime", "mindir": "mindspore"}
 # Runtimes whose networks take their parameters under the names of any framework.
 _ANY_NAMES = ("onnxruntime", "reference")
 TITLES = {
@@ -85,7 +86,7 @@ def asked_side(opened: Opened, asked: str | Where | None) -> Side:
     if container != needed:
         raise UsageError(
             f"{there.runtime} runs a .{needed} itself, and {opened.source.file.name} is a .{container}",
-            remedy=f"Use --runtime {_HOLDS_NETWORK[needed]} to have its network built there, or give a .{needed}.",
+            remedy=f"Use --runtime {HOLDS_NETWORK[needed]} to have its network built there, or give a .{needed}.",
         )
     return replace(own_side(opened, there.engine), device=there.device, index=there.index)
 
@@ -96,8 +97,8 @@ def own_side(opened: Opened, runtime: str | None = None) -> Side:
     ``runtime`` asks for another than the file's own: its network is then built there.
     """
     found = opened.found
-    own = _HOLDS_NETWORK.get(opened.checkpoint.container)
-    if own is not None and runtime in (None, own):
+    own = HOLDS_NETWORK.get(opened.checkpoint.container)
+    if own is not None and runtime in (None, own) and _outputs(opened):
         return _file_side(opened, own)
     if runtime == "om":
         return _compiled_side(opened)
@@ -113,21 +114,36 @@ def own_side(opened: Opened, runtime: str | None = None) -> Side:
 
 def _file_side(opened: Opened, runtime: str) -> Side:
     """The network that the file itself holds."""
-    batch, size, network = None, None, FileNetwork()
+    outputs = _outputs(opened)
     if opened.recovered is not None:
         batch, size = opened.recovered.batch, opened.recovered.size
-        network = FileNetwork(opened.recovered.outputs, opened.recovered.values)
+        network = FileNetwork(outputs, opened.recovered.values)
     else:
         batch, size = _fixed(opened.checkpoint.metadata.get("input_shape"))
-        network = FileNetwork(opened.found.architecture.graph(opened.traits).outputs)
+        network = FileNetwork(outputs)
     half = any(ref.spec.dtype == "float16" for ref in opened.tensors.values())
     weights = Weights(opened.source.file.resolve(), opened.checkpoint.container)
     label = f"the file itself in {TITLES[runtime]}"
     return Side(opened, runtime, network, weights, label, batch, size, half)
 
 
+def _outputs(opened: Opened) -> Mapping[str, str]:
+    """Which values of the network in a file are the outputs; none where it is a whole one that does not tell them."""
+    ours = opened.found.architecture.graph(opened.traits).outputs
+    recovered = opened.recovered
+    if opened.whole is None:
+        return ours if recovered is None else recovered.outputs
+    inner = {} if recovered is None else recovered.values
+    return {name: inner[value] for name, value in ours.items() if value in inner}
+
+
 def _compiled_side(opened: Opened) -> Side:
     """The .om that was compiled from an .onnx file, for pictures of the one size that the file has."""
+    if opened.whole is not None:
+        raise UsageError(
+            f"an .om gives what it was compiled to, and {opened.source.file.name} holds {opened.whole.name}",
+            remedy="Convert it with --backbone --to om first.",
+        )
     side = _file_side(opened, "om")
     file = opened.source.file
     if side.size is None or side.batch is None:
@@ -162,7 +178,8 @@ def library_side(opened: Opened, library: str) -> Side:
     named = opened.source.library_model if opened.source.library == library else None
     network = LibraryNetwork(library, named or found.architecture.name, found.architecture.classes)
     weights = _weights(opened, naming)
-    return Side(opened, naming.framework, network, weights, f"{library}'s own {network.model}")
+    own = network.model if network.classes else f"{network.model} without its classifier"
+    return Side(opened, naming.framework, network, weights, f"{library}'s own {own}")
 
 
 def _names_of(library: str, opened: Opened) -> Dialect:
@@ -193,7 +210,9 @@ def user_side(opened: Opened, text: str, asked: str | Where | None = None) -> Si
             remedy="Leave one of them out.",
         )
     if tuple(opened.found.architecture.graph().outputs) != ("head",):
-        message = f"--source-network runs classifiers, and {opened.source.file.name} holds {opened.network.name}"
+        ours = opened.network
+        said = ours.name if ours.classes else spoken(ours.name, 0)
+        message = f"--source-network runs classifiers, and {opened.source.file.name} is read as {said}"
         raise UsageError(message, remedy="Leave it out.")
     naming = _naming(opened, there.runtime)
     network = UserNetwork(file, factory, opened.found.architecture.classes)
@@ -247,7 +266,7 @@ def library_check_side(opened: Opened) -> Side | None:
     """
     found = opened.found
     library = found.dialect.library
-    if opened.checkpoint.container in _HOLDS_NETWORK:
+    if opened.checkpoint.container in HOLDS_NETWORK:
         return None
     if library not in RUNNABLE or not installed(library) or not found.dialect.builds(found.architecture):
         return None

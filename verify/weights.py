@@ -11,6 +11,7 @@ from ..converters.opened import CALIBRATED, Opened
 from ..converters.plan import Finding, Plan, make_plan
 from ..converters.readback import compare_tensors
 from ..converters.tensors import FLOATS, TensorRef
+from ..mappings.architectures import Architecture, spoken
 from ..mappings.folding import folded, folded_grounding, folds
 from ..mappings.names import counted, listed
 from .compare import Verdict
@@ -52,10 +53,8 @@ def compare_weights(source: Opened, target: Opened) -> Weights:
         side.checkpoint.check_sums()
     expected, actual = source.network, target.found.architecture
     if expected != actual:
-        ours, theirs = (f"{network.name} of {network.classes} classes" for network in (expected, actual))
-        cut = expected.with_classes(actual.classes) == actual and actual.classes < expected.classes
-        hint = f"; if the target leaves out the last classes, say --classes {actual.classes}" if cut else ""
-        return Weights(Verdict.FAIL, f"the source is {ours}, the target {theirs}{hint}", 0)
+        ours, theirs = map(_told, (expected, actual))
+        return Weights(Verdict.FAIL, f"the source is {ours}, the target {theirs}{_less(expected, actual)}", 0)
     rounded = _rounded(source, target)
     plan, held = _planned(source, target, rounded or None)
     for said, problems in (("source", plan.problems), ("target", _own_problems(target))):
@@ -84,6 +83,22 @@ def compare_weights(source: Opened, target: Opened) -> Weights:
         how=dict(told), dropped=len(plan.dropped),
         sha256={name: sha256(np.asarray(ref.read())) for name, ref in held.items()},
     )  # fmt: skip
+
+
+def _told(network: Architecture) -> str:
+    return f"{network.name} of {network.classes} classes" if network.classes else spoken(network.name, 0)
+
+
+def _less(expected: Architecture, actual: Architecture) -> str:
+    """What to say where the target may be meant to have less than the source."""
+    if expected.backbone == actual:
+        return "; if the target is the backbone alone, say --backbone"
+    if expected == actual.backbone:
+        return "; --backbone is for a target that is a backbone alone"
+    cut = type(expected) is type(actual) and 0 < actual.classes < expected.classes
+    if cut and expected.with_classes(actual.classes) == actual:
+        return f"; if the target leaves out the last classes, say --classes {actual.classes}"
+    return ""
 
 
 # What is told of tensors that are not plain copies.

@@ -6,6 +6,7 @@ import click
 
 from mshub_convert.options import (
     as_json,
+    backbone,
     bn,
     classes,
     init,
@@ -32,6 +33,7 @@ from mshub_convert.options import (
 @init
 @select
 @classes
+@backbone
 @bn
 @trait_option("--trait", "Say a graph trait of the source.")
 @inputs_options
@@ -47,6 +49,7 @@ def bundle(
     init: str | None,
     select: str | None,
     classes: int | None,
+    backbone: bool,
     bn: str,
     trait: dict[str, str],
     overwrite: bool,
@@ -63,7 +66,7 @@ def bundle(
     from mshub_convert.request import SourceRequest
     from mshub_convert.verify.inputs import chosen
 
-    request = SourceRequest(source, weights, init, trait, select, classes=classes, bn=bn)
+    request = SourceRequest(source, weights, init, trait, select, classes=classes, bn=bn, backbone=backbone)
     given = chosen(**inputs)
     with terminal.progress(enabled=not quiet) as progress:
         made = bundling.bundle(

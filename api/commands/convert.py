@@ -8,6 +8,7 @@ import click
 from mshub_convert.consent import source_network_options
 from mshub_convert.options import (
     as_json,
+    backbone,
     bn,
     classes,
     device_precision,
@@ -52,6 +53,7 @@ _TO = (
     "--dtype", metavar="DTYPE", help="Round floating weights to float16 or bfloat16, or widen them to float32."
 )
 @classes
+@backbone
 @bn
 @click.option("--opset", type=int, metavar="N", help="The ONNX opset, 13 (default) to 21.")
 @click.option("--fold-bn", is_flag=True, help="ONNX: fold BatchNorm into the convolutions. Lossy: no way back.")
@@ -112,6 +114,7 @@ def convert(
     trait: dict[str, str],
     dtype: str | None,
     classes: int | None,
+    backbone: bool,
     bn: str,
     opset: int | None,
     fold_bn: bool,
@@ -139,7 +142,7 @@ def convert(
     from mshub_convert.converters.target import Form
     from mshub_convert.request import SourceRequest
 
-    request = SourceRequest(source, weights, init, trait, select, dialect, classes, bn)
+    request = SourceRequest(source, weights, init, trait, select, dialect, classes, bn, backbone)
     form = Form(dtype, opset, fold_bn, input_shape, model_url, emit_network, heads, soc_version)
     options = Options(overwrite=overwrite, check=not no_check, strict=strict, tool=conversion.TOOL)
     how = verifying.to_verify(verify, **verification)

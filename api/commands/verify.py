@@ -7,6 +7,7 @@ import click
 from mshub_convert.consent import source_network_options
 from mshub_convert.options import (
     as_json,
+    backbone,
     bn,
     classes,
     device_precision,
@@ -29,6 +30,7 @@ from mshub_convert.options import (
 @init
 @select
 @classes
+@backbone
 @bn
 @trait_option("--trait", "Say a graph trait of TARGET, where it has no record: stem_pool=symmetric.")
 @trait_option("--source-trait", "Say a graph trait of SOURCE.")

@@ -34,7 +34,7 @@ _REMEDY = "Give the file as it was written, or convert the one it was made from 
 
 
 def recover_own(graph: ForeignGraph) -> Recovered | None:
-    """The network of several outputs in a file of ours; None for any other file.
+    """The network in a file of ours that gives something else than logits; None for any other file.
 
     Raises ForeignGraphError where the graph is not the one we write for what the record says.
     """
@@ -43,7 +43,7 @@ def recover_own(graph: ForeignGraph) -> Recovered | None:
         return None
     network, naming, traits = told
     whole = network.graph(traits)
-    if len(whole.outputs) == 1:
+    if "head" in whole.outputs:
         return None
     plain = graph_grounding(dialect(naming).ground(network))
     short = folded(whole)

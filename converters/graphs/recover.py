@@ -28,7 +28,7 @@ from .simplify import Simplified, simplify
 
 _NEAREST = "It was compared with {}, the nearest of ours; `mshub-convert list` names the networks."
 _COMMONEST = "resnet50"
-_OWN_ALONE = "Of networks with several outputs an ONNX file is read as mshub-convert wrote it, with its record."
+_OWN_ALONE = "Of detectors and backbones an ONNX file is read as mshub-convert wrote it, with its record."
 
 
 def recover(graph: ForeignGraph, *, norm_eps: float | None = None) -> Recovered:

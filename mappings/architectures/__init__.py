@@ -32,7 +32,7 @@ class Architecture(Protocol):
 
     @property
     def classes(self) -> int:
-        """Rows of the classifier."""
+        """Rows of the classifier; 0 for a backbone, which has none."""
 
     @property
     def side(self) -> int:
@@ -43,6 +43,10 @@ class Architecture(Protocol):
 
     def with_classes(self, classes: int) -> "Architecture":
         """The same network with another classifier."""
+
+    @property
+    def backbone(self) -> "Architecture | None":
+        """The network without its classifier or heads, which gives its last stage; None where that is none of ours."""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -106,6 +110,21 @@ def architecture(name: str, *, classes: int | None = None) -> Architecture:
             raise UnknownNameError(fact, remedy=f"Did you mean {listed(near, 'or')}?")
         raise UnknownNameError(f"{fact}: by its name no ResNet, ResNeXt or SSD-ResNet50", remedy=_LIST)
     return found if classes is None else found.with_classes(classes)
+
+
+def named_like(name: str, network: Architecture) -> Architecture:
+    """The architecture of this name with as many classes as ``network``: its backbone, if that is one."""
+    found = architecture(name)
+    return found.with_classes(network.classes) if network.classes else found.backbone or found
+
+
+def spoken(name: str, classes: int) -> str:
+    """A network in words, by its name and number of classes.
+
+    >>> spoken("resnet50", 1000), spoken("resnet50", 0)
+    ('resnet50, 1000 classes', 'resnet50 without a classifier')
+    """
+    return f"{name}, {classes} classes" if classes else f"{name} without a classifier"
 
 
 def from_dict(data: Mapping[str, Any]) -> Architecture:

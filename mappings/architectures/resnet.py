@@ -30,7 +30,8 @@ class ResNet:
     ``cardinality`` are the groups and ``base_width`` the channels a group of a bottleneck's 3x3 convolutions at 64
     planes. ``stem`` holds the channels of the stem's convolutions: one of 7x7, or three of 3x3 (a deep stem).
     ``shortcut`` strides in its 1x1 convolution or in an average pool before it. ``squeeze`` are the channels that
-    squeeze-and-excitation squeezes each stage's blocks to; it is empty for a network without.
+    squeeze-and-excitation squeezes each stage's blocks to; it is empty for a network without. With no ``classes`` it is
+    a backbone: it has no classifier, and gives what its last stage does.
     """
 
     depths: tuple[int, ...]
@@ -45,7 +46,7 @@ class ResNet:
     def __post_init__(self) -> None:
         widths = {"cardinality": self.cardinality, "base_width": self.base_width}
         wrong = [f"{name}={width}" for name, width in widths.items() if not _fits(width)]
-        if self.classes < 1:
+        if self.classes < 0:
             wrong.append(f"classes={self.classes}")
         if not 1 <= len(self.depths) <= MAX_STAGES or not all(1 <= depth <= MAX_BLOCKS for depth in self.depths):
             wrong.append(f"depths={self.depths}")
@@ -62,8 +63,9 @@ class ResNet:
         if wrong:
             raise MappingError(
                 f"no ResNet has {listed(wrong)}",
-                remedy=f"Up to {MAX_STAGES} stages of {MAX_BLOCKS} blocks, widths up to {LIMIT}, at least one class; a"
-                " stem of one or three convolutions; groups and widths in bottlenecks only; one squeeze width a stage.",
+                remedy=f"Up to {MAX_STAGES} stages of {MAX_BLOCKS} blocks, widths up to {LIMIT}; no class for a"
+                " backbone; a stem of one or three convolutions; groups and widths in bottlenecks only; one squeeze"
+                " width a stage.",
             )
 
     @property
@@ -91,6 +93,11 @@ class ResNet:
         """The same network with another classifier."""
         return replace(self, classes=classes)
 
+    @property
+    def backbone(self) -> "ResNet":
+        """The same network without its classifier."""
+        return replace(self, classes=0)
+
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
@@ -100,14 +107,21 @@ class ResNet:
         }  # fmt: skip
 
     def graph(self, traits: Traits | None = None) -> Graph:
-        """The graph with these traits."""
+        """The graph with these traits: its output is ``head``, the logits (N, classes).
+
+        Of a backbone it is ``features``, what the last stage gives: (N, channels, height / 32, width / 32) of four
+        stages, rounded up.
+        """
         return _graph(self, traits or Traits())
 
     def build(self, traits: Traits) -> Graph:
         """Build the graph afresh."""
         builder = Builder(traits)
         taps = self.body(builder)
-        value = builder.node("GlobalAveragePool", "head.pool", taps[f"stages.{len(self.depths) - 1}"])
+        value = taps[f"stages.{len(self.depths) - 1}"]
+        if not self.classes:
+            return builder.graph({"features": value}, taps)
+        value = builder.node("GlobalAveragePool", "head.pool", value)
         taps["head.pool"] = value
         value = builder.node("Flatten", "head.flatten", value, axis=1)
         value = builder.linear("head", value, self.channels(len(self.depths) - 1), self.classes)

@@ -76,6 +76,10 @@ class ResNetV2:
         """The same network with another classifier."""
         return replace(self, classes=classes)
 
+    @property
+    def backbone(self) -> None:
+        """None: what comes before the classifier ends in a BatchNorm of its own."""
+
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {

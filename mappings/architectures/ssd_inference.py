@@ -20,7 +20,7 @@ _OF_TENSOR: tuple[tuple[str, Relative], ...] = (
         f"an SSD of model_zoo on another backbone than {NAME}'s"
     )),
     (r"(^|\.)feature_extractor\.resnet\.conv1\.weight$", Relative(
-        f"the backbone of {NAME} alone, without its heads",
+        f"a part of {NAME}: neither all of it nor its whole backbone alone",
         "Give the file of the whole detector, which has multi_box.multi_loc_layers and multi_box.multi_cls_layers too.",
     )),
     (r"(^|\.)head\.classification_head\.", Relative("an SSD or RetinaNet of torchvision, which is another network")),

@@ -19,7 +19,7 @@ from .ssd_anchors import PER_CELL
 FAMILY, NAME = "ssd", "ssd_resnet50"
 COCO_CLASSES = 81  # with the background, which is class 0
 MAX_CLASSES = 4096
-BACKBONE = ResNet((3, 4, 6, 3))
+BACKBONE = ResNet((3, 4, 6, 3), classes=0)
 
 # The layers after the backbone: channels before and after, stride. Their norms have MindSpore's own epsilon, whatever
 # those of backbone and heads have (the trait norm_eps).
@@ -57,6 +57,11 @@ class SsdResNet50:
     def with_classes(self, classes: int) -> "SsdResNet50":
         """The same network for other classes."""
         return replace(self, classes=classes)
+
+    @property
+    def backbone(self) -> ResNet:
+        """The ResNet-50 inside."""
+        return BACKBONE
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

@@ -125,10 +125,13 @@ def test_a_missing_tensor(weights: Arrays) -> None:
     assert found.problems[0].remedy
 
 
-def test_a_backbone_without_its_classifier(weights: Arrays) -> None:
-    del weights["fc.weight"], weights["fc.bias"]
-    assert problem(plan(weights), "missing") == (
-        "2 tensors of resnext_1-1_4x2d missing (the file is a backbone without its classifier): fc.weight, fc.bias"
+def test_a_pre_activation_network_without_its_classifier() -> None:
+    held = drawn(architecture("resnet18_v2"), "gluon")
+    head = [name for name in held if name.startswith("output.")]
+    for name in head:
+        del held[name]
+    assert problem(plan(held, "gluon"), "missing") == (
+        "2 tensors of resnet18_v2 missing (the file is a backbone without its classifier): " + ", ".join(head)
     )
 
 

@@ -449,7 +449,7 @@ def test_class_count_is_no_part_of_the_name() -> None:
         ({"depths": (513,)}, "depths"),
         ({"cardinality": 0}, "cardinality=0"),
         ({"base_width": 5000}, "base_width=5000"),
-        ({"classes": 0}, "classes=0"),
+        ({"classes": -1}, "classes=-1"),
         ({"stem": ()}, r"stem=\(\)"),
         ({"stem": (32, 64)}, "stem="),
         ({"stem": (32, 32, 0)}, "stem="),

@@ -142,9 +142,19 @@ def refusal(tensors):
 def test_the_backbone_alone():
     backbone = {name: shape for name, shape in golden().items() if ".resnet." in name}
     assert len(backbone) == 265
-    error = refusal(backbone)
-    assert error.message.startswith("265 tensors of the backbone of ssd_resnet50 alone, without its heads: ")
+    found = identify(backbone)
+    assert (found.architecture, found.dialect.name) == (NETWORK.backbone, "modelzoo-ssd")
+
+
+def test_less_or_more_than_the_backbone_alone():
+    more = {name: shape for name, shape in golden().items() if "multi_box" not in name}
+    error = refusal(more)
+    assert error.message.startswith(
+        "285 tensors of a part of ssd_resnet50: neither all of it nor its whole backbone alone: "
+    )
     assert error.remedy.startswith("Give the file of the whole detector, which has multi_box.")
+    damaged = {name: shape for name, shape in golden().items() if ".resnet." in name and "bn1.gamma" not in name}
+    assert "neither all of it nor its whole backbone alone" in refusal(damaged).message
 
 
 def test_what_an_optimiser_has_of_the_backbone_is_no_backbone():

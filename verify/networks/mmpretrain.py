@@ -17,7 +17,10 @@ _STYLES = {"3x3": "pytorch", "1x1": "caffe"}
 
 
 def build(name: str, classes: int, traits: Mapping[str, str | float]) -> Any:
-    """The ImageClassifier of this architecture (``resnext50_32x4d``), without weights; called, it gives the logits."""
+    """The ImageClassifier of this architecture (``resnext50_32x4d``), without weights; called, it gives the logits.
+
+    With no ``classes`` it has neither neck nor head, and gives its stages: the last one alone.
+    """
     import mmpretrain.models  # noqa: F401 - registers the classes
     from mmpretrain.registry import MODELS
 
@@ -53,6 +56,8 @@ def configuration(name: str, classes: int, traits: Mapping[str, str | float]) ->
     if "norm_eps" in traits:
         backbone["norm_cfg"] = {"type": "BN", "eps": traits["norm_eps"]}
     features = _FEATURES // 4 if found["depth"] in _SHALLOW else _FEATURES
+    if not classes:
+        return {"type": "ImageClassifier", "backbone": backbone}
     return {
         "type": "ImageClassifier", "backbone": backbone, "neck": {"type": "GlobalAveragePooling"},
         "head": {"type": "LinearClsHead", "num_classes": classes, "in_channels": features},

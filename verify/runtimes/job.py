@@ -24,6 +24,8 @@ Values = Mapping[str, npt.NDArray[Any]]
 class LibraryNetwork:
     """A library's own network: ``timm``, ``torchvision``, ``mindcv`` or ``mmpretrain``, and its name there.
 
+    With no ``classes`` it is used as a backbone: what comes before its pool and classifier.
+
     ``traits`` are those to give it as arguments; only mmpretrain's networks take any.
     """
 

@@ -23,8 +23,8 @@ from .where import CPU, DEVICES
 
 Array = npt.NDArray[Any]
 
-# The outputs of a network that does not name them.
-_CLASSIFIER = ("head",)
+# The outputs of a network that does not name them, and those of a library's backbone.
+_CLASSIFIER, _BACKBONE = ("head",), ("features",)
 _TITLES = DEVICES["mindspore"]
 # Device → functions of mindspore.device_context.<device>.op_precision, and what they are given.
 _SWITCHES: Mapping[str, Mapping[str, Any]] = {
@@ -75,7 +75,10 @@ def build(job: Job) -> Any:
         built: Any = networks.build(network.architecture.graph(network.traits), grounding)
     elif isinstance(network, LibraryNetwork):
         library = _library(network.library)
-        built = library.create_model(network.model, num_classes=network.classes, pretrained=False)
+        built = library.create_model(network.model, num_classes=network.classes or 1, pretrained=False)
+        if not network.classes:  # as it is, up to its pool
+            built.pool, built.classifier = nn.Identity(), nn.Identity()
+            built.output_values = _BACKBONE
     elif isinstance(network, UserNetwork):
         # model_zoo's classifiers are set to float16, on every device.
         built = user.build(network, nn.Cell, mindspore.Tensor).to_float(mindspore.float32)

@@ -28,6 +28,8 @@ from .weights import Loaded, read_ourselves
 Array = npt.NDArray[Any]
 
 _THREADS = 2
+# The outputs of a network that does not name them, and those of a library's backbone.
+_CLASSIFIER, _BACKBONE = ("head",), ("features",)
 
 
 def set_up(device: str, index: int) -> dict[str, str]:
@@ -70,11 +72,28 @@ def build(job: Job) -> torch.nn.Module:
 
 
 def _of_library(network: LibraryNetwork) -> Any:
+    if not network.classes:
+        return _backbone(network)
     if network.library == "timm":
         return _library("timm").create_model(network.model, pretrained=False, num_classes=network.classes)
     if network.library == "mmpretrain":
         return mmpretrain.build(network.model, network.classes, network.traits)
     return _library(network.library).models.get_model(network.model, weights=None, num_classes=network.classes)
+
+
+def _backbone(network: LibraryNetwork) -> Any:
+    """What the library itself gives its users as a backbone: a module without pool and classifier."""
+    if network.library == "timm":
+        built = _library("timm").create_model(network.model, pretrained=False, num_classes=0, global_pool="")
+    elif network.library == "mmpretrain":
+        built = mmpretrain.build(network.model, 0, network.traits)
+    else:
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        whole = _library(network.library).models.get_model(network.model, weights=None)
+        built = create_feature_extractor(whole, {"layer4": "features"})
+    built.output_values = _BACKBONE
+    return built
 
 
 def _library(name: str) -> Any:
@@ -194,7 +213,15 @@ def forward(network: torch.nn.Module, pictures: Array, *, watch: Watch) -> tuple
             return kept(network.values(x), network.output_values, network.tap_values, watch, _on_host)
         if watch != "outputs":
             raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
-        return {"head": _on_host(network(x))}, {}
+        (name,) = getattr(network, "output_values", _CLASSIFIER)
+        return {name: _on_host(_only(network(x)))}, {}
+
+
+def _only(given: Any) -> torch.Tensor:
+    """The tensor that a network gives, which backbones have a collection of stages for."""
+    while not isinstance(given, torch.Tensor):
+        (given,) = given.values() if isinstance(given, Mapping) else given
+    return given
 
 
 def _on_host(value: torch.Tensor) -> Array:
