@@ -66,7 +66,7 @@ def cli() -> None:
       timm:resnext50_32x4d            timm's default weights, downloaded
       timm:resnext50_32x4d.ra_in1k    one of its tags
       torchvision:resnext101_64x4d    torchvision's weights (.IMAGENET1K_V1 picks one)
-      mmcls:resnext50-32x4d_8xb32_in1k    a model of mmpretrain's index, by its name there or in mmcls 0.x
+      mmcls:resnext50-32x4d_8xb32_in1k    a model of mmpretrain's index, by its name, or by mmcls 0.x's
       mshub:mindspore/1.9/resnext50_imagenet2012    the checkpoint of a card of MindSpore Hub; or the card's address
       card.md                         a card on disk
       modelhub:resnet-50              a model of modelhub.ai; or the folder of such a repository

@@ -144,7 +144,8 @@ def show_list(found: dict[str, Any]) -> None:
         for a in found["architectures"]
     ])  # fmt: skip
     out.print(
-        "\n(in brackets: the names extend the dialect's convention; its own library has no such network)", style="dim"
+        "\n(in brackets: the names extend the dialect's convention; its own library has no network with these names)",
+        style="dim",
     )
 
 

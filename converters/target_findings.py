@@ -1,6 +1,8 @@
 """What there is to say of a target before anything is written: dtypes, names, and the library that has them."""
 
 from ..mappings.architectures import Architecture
+from ..mappings.architectures.resnet_relatives import namesake
+from ..mappings.dialects import BUILTIN, dialect, dialects_for
 from ..mappings.names import listed
 from .findings import Finding
 from .opened import Opened
@@ -47,8 +49,9 @@ def publication_problems(opened: Opened, target: Target) -> list[Finding]:
 
 
 def _renamed(asked: Target, target: Target, network: Architecture) -> list[Finding]:
-    """Whether the names are not those of the container's default dialect, which has none for the network."""
-    if asked.dialect == target.dialect:
+    """Whether the names are not those of the container's default dialect, which has none, where there is a choice."""
+    choices = [name for name in dialects_for(network) if dialect(name).framework == target.framework]
+    if asked.dialect == target.dialect or len(choices) == 1:
         return []
     return [Finding(
         "dialect",
@@ -80,16 +83,20 @@ def _of_library(opened: Opened, target: Target) -> list[Finding]:
         return []
     loader = "load_mindspore" if target.framework == "mindspore" else "load_torch"
     gives = "logits" if network.classes else "features"
-    emitted = ", as the module of --emit-network does" if target.codec.name == "ckpt" and network.classes else ""
+    loads = f"mshub_convert.{loader}, which builds the network"
+    if target.emit_network is not None:
+        module = f", or in the network of {target.emit_network.name}"
+    else:
+        emits = target.codec.name == "ckpt" and network.classes
+        module = ", as the module of --emit-network does" if emits else ""
     if not target.dialect.models:
         return [Finding(
             "no-library", f"{library} has no networks in {target.framework}: the names follow its convention", (),
-            f"The file loads with mshub_convert.{loader}, which builds the network{emitted}.",
+            f"The file loads with {loads}{module}.",
         )]  # fmt: skip
     if not target.dialect.builds(network):
         return [Finding(
-            "extension", f"{library} has no {network.name}: the names extend {target.dialect.name}'s convention", (),
-            f"The file loads with mshub_convert.{loader}, not in {library}'s own network.",
+            "extension", _extension(network, target), (), f"The file loads with {loads}{module}.",
         )]  # fmt: skip
     return [
         Finding(
@@ -97,7 +104,20 @@ def _of_library(opened: Opened, target: Target) -> list[Finding]:
             f"these weights need {trait}={ours}, {library}'s own {network.name} has {theirs}: there they load, but"
             f" compute something else (the {gives} move {_TRAIT_EFFECT[gives][trait]})",
             (),
-            f"Load the file with mshub_convert.{loader}, which builds the network with the weights' traits{emitted}.",
+            f"Load the file with {loads} with the weights' traits{module}.",
         )
         for trait, (ours, theirs) in opened.traits.differences(target.dialect.traits).items()
     ]
+
+
+def _extension(network: Architecture, target: Target) -> str:
+    """Why a library has no network for these names: its own has others, is another, or there is none."""
+    naming, library = target.dialect, target.dialect.library
+    others = [name for name in BUILTIN if dialect(name).library == library and dialect(name).builds(network)]
+    if otherwise := namesake(library, network.name):
+        fact = f"{library}'s own {network.name} is another network: it {otherwise}"
+    elif others:
+        fact = f"{library}'s own {network.name} has the names of {listed(others)}"
+    else:
+        fact = f"{library} has no {network.name}"
+    return f"{fact}: the names extend {naming.name}'s convention"

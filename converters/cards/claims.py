@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...mappings.architectures import architecture
+from ...mappings.architectures.resnet_relatives import namesake
 from ...mappings.errors import UnknownNameError
 from ...mappings.names import listed
 from .card import Card
@@ -56,6 +57,7 @@ def claims(card: Card) -> Claims:
     if not known:
         reason = _why_not(candidates[0]) if candidates else "no ResNet or ResNeXt"
     doubts += _shape_doubts(card, candidates)
+    doubts += _namesake_doubts(card, known)
     detector = any(name.startswith(_DETECTOR) for name in candidates)
     return Claims(network, known, reason, () if detector else _classes(card), tuple(doubts))
 
@@ -121,6 +123,17 @@ def _why_not(name: str) -> str:
 def _classes(card: Card) -> tuple[int, ...]:
     dataset = _compact(card.text("train-dataset"))
     return next((counts for pattern, counts in _CLASSES if pattern.fullmatch(dataset)), ())
+
+
+def _namesake_doubts(card: Card, known: tuple[str, ...]) -> Iterator[str]:
+    """Whether model_zoo has another network of a name that the card can mean."""
+    places = " ".join((card.text("repo-link"), *(asset.link for asset in card.assets)))
+    if not re.search(r"official[/_]cv|model_zoo", places):
+        return
+    reasons = {name: reason for name in known if (reason := namesake("model_zoo", name))}
+    for reason in dict.fromkeys(reasons.values()):
+        names = listed([name for name in reasons if reasons[name] == reason], "or")
+        yield f"a file of {names} may be refused: model_zoo's own network {reason}"
 
 
 def _shape_doubts(card: Card, candidates: tuple[str, ...]) -> Iterator[str]:

@@ -57,6 +57,9 @@ class Model:
         """What it is called otherwise: by its file, and by mmclassification 0.x and its table of results."""
         stem = PurePosixPath(urlsplit(self.url).path).stem
         names = [_RELEASE.sub("", stem), stem]
+        # The configurations that mmclassification renamed in 2021 (its pull request 508).
+        if found := re.fullmatch("(.+)_8xb32(-fp16)?_in1k", self.name):
+            names.append(f"{found[1]}_b32x8{found[2] or ''}_imagenet")
         if found := re.fullmatch("resnext([0-9]+)_([0-9]+x[0-9]+d)", self.network):
             names.append(f"ResNeXt-{found[2]}-{found[1]}")
         return tuple(names)

@@ -23,6 +23,13 @@ _OF_NAME = (
     ("res2ne", "multi-scale blocks are another network"),
 )
 
+# Networks of a library that go by a name of ours and are others, and what they do otherwise.
+_TWO_EPSILONS = (
+    "calls the BatchNorms in its blocks bn1d and bn2d and gives them another epsilon than the rest (1e-4 and 1e-5),"
+    " which no trait says"
+)
+_NAMESAKES = {("model_zoo", name): _TWO_EPSILONS for name in ("resnet18", "resnet34")}
+
 # What a tensor is called that only this relative has.
 _OF_TENSOR: tuple[tuple[str, Relative], ...] = (
     (r"\.se\.conv\.weight$", Relative("a ResNet with efficient channel attention (ECA), which is another function")),
@@ -34,8 +41,7 @@ _OF_TENSOR: tuple[tuple[str, Relative], ...] = (
     (r"(^|\.)maxpool\.0\.weight$", Relative("a ResNet-RS, which strides in a convolution instead of the max-pool")),
     (r"\.se_dense_\d", Relative("model_zoo's se_resnet50, which pools by maximum in its shortcuts and squeezes by 4")),
     (r"\.bn1d\.", Relative(
-        "model_zoo's resnet18 or resnet34 (BatchNorms called bn1d, bn2d), whose BatchNorms have two epsilons, which no"
-        " trait says",
+        f"model_zoo's resnet18 or resnet34, which {_TWO_EPSILONS}",
         "Take the network from mindcv, timm or torchvision, such as timm:resnet18: those are converted.",
     )),
     (r"(^|\.)layer0\.conv1\.", Relative("an SENet of timm's legacy class, whose max-pool rounds up")),
@@ -67,6 +73,15 @@ def named_relative(text: str) -> tuple[str, str]:
     """
     found = _SAME_TENSORS.search(text)
     return (found[0], why_not(found[0].lower())) if found else ("", "")
+
+
+def namesake(library: str, name: str) -> str:
+    """What a library's own network of this name does otherwise, so that it is none of ours; empty where it is ours.
+
+    >>> namesake("model_zoo", "resnet18").partition(" and ")[0]
+    'calls the BatchNorms in its blocks bn1d'
+    """
+    return _NAMESAKES.get((library, name), "")
 
 
 def why_not_tensors(names: Iterable[str]) -> Relative | None:

@@ -179,6 +179,17 @@ def test_wrong_input_shapes() -> None:
     assert claimed(model_name="resnet50", input_shape="[224, x]").doubts == ()
 
 
+@pytest.mark.parametrize(
+    "uid", ["mindspore/1.9/resnet18_imagenet2012", "mindspore/ascend/1.3/resnet34_v1.3_imagenet2012"]
+)
+def test_cards_whose_file_may_be_another_network(uid: str) -> None:
+    doubt = claims(card_of(uid)).doubts[0]
+    assert "may be refused: model_zoo's own network calls the BatchNorms in its blocks bn1d and bn2d" in doubt
+    assert ("resnet18" in uid) == ("a file of resnet18 may" in doubt)
+    for other in ("mindspore/1.9/resnet50_imagenet2012", "mindspore/2.5/seresnet18_imagenet2012"):
+        assert not any("refused" in doubt for doubt in claims(card_of(other)).doubts)
+
+
 def test_what_the_doubt_rests_on() -> None:
     """Cards up to 1.1 say 224 for these networks."""
     early = [card_of(uid) for uid in index.uids() if re.search(r"/(0\.7|1\.[01])/", uid)]

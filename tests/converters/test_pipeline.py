@@ -229,6 +229,28 @@ def test_traits_other_than_the_librarys_are_told(
     assert "load_mindspore" in notice.remedy
 
 
+def test_where_several_dialects_have_names_the_one_taken_is_told(
+    prepared: Prepare, weights_file: Callable[..., Path], out: Path
+) -> None:
+    squeezed = ResNet((1, 1), cardinality=4, base_width=2, squeeze=(16, 32))
+    told = {notice.code: notice.line for notice in prepared(weights_file(squeezed), "ckpt", out).plan.notices}
+    assert told["dialect"].endswith(": the tensors take those of mindcv-senet")
+    assert told["dialect"].startswith("mindcv has no names for")
+
+
+def test_a_librarys_own_network_with_other_names_is_not_denied(
+    prepared: Prepare, weights_file: Callable[..., Path], out: Path
+) -> None:
+    (notice,) = prepared(weights_file(ResNet((3, 4, 6, 3), classes=2)), "ckpt:modelzoo", out).plan.notices
+    assert notice.line == (
+        "model_zoo's own resnet50 has the names of modelzoo-resnet: the names extend modelzoo's convention"
+    )
+    basic = ResNet((2, 2, 2, 2), block="basic", classes=2)
+    (notice,) = prepared(weights_file(basic, name="basic.safetensors"), "ckpt:modelzoo-resnet", out).plan.notices
+    assert notice.line.startswith("model_zoo's own resnet18 is another network: it calls the BatchNorms in its blocks")
+    assert notice.line.endswith("the names extend modelzoo-resnet's convention")
+
+
 def test_names_beyond_the_library_are_told(prepared: Prepare, weights_file: Callable[..., Path], out: Path) -> None:
     (notice,) = prepared(weights_file(), "pth:timm", out).plan.notices
     assert (notice.code, "timm has no resnext_1-1_4x2d" in notice.line) == ("extension", True)

@@ -30,6 +30,7 @@ def test_weights_and_module_are_written(weights_file: Callable[..., Path], tmp_p
     assert result.returncode == 0, result.stderr
     assert result.stdout == "small.ckpt\n"
     assert "module   made/net.py" in result.stderr
+    assert "load_mindspore, which builds the network, or in the network of net.py." in result.stderr
     assert "the network of small.ckpt" in " ".join((tmp_path / "made/net.py").read_text().split())
     assert list((tmp_path / "made").iterdir()) == [tmp_path / "made/net.py"]
 

@@ -330,7 +330,7 @@ def altered(name: str, dialect_name: str, old: str, new: str) -> dict[str, Shape
         (altered("seresnet50", "modelzoo", ".se.fc1", ".se_dense_0"), "model_zoo's se_resnet50, which pools"),
         (
             altered("resnet18", "modelzoo-resnet", ".bn1.", ".bn1d."),
-            "model_zoo's resnet18 or resnet34 (BatchNorms called bn1d, bn2d), whose BatchNorms",
+            "model_zoo's resnet18 or resnet34, which calls the BatchNorms",
         ),
     ],
 )

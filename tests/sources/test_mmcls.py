@@ -123,6 +123,21 @@ def test_of_several_models_the_first_is_taken_or_that_of_the_file(given, tmp_pat
 
 
 @with_mmpretrain
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [
+        ("resnet18_b32x8_imagenet", "resnet18_8xb32_in1k"),
+        ("resnetv1d50_b32x8_imagenet", "resnetv1d50_8xb32_in1k"),
+        ("seresnet50_b32x8_imagenet", "seresnet50_8xb32_in1k"),
+        ("resnet50_b32x8_fp16_imagenet", "resnet50_8xb32-fp16_in1k"),
+    ],
+)
+def test_configurations_of_mmclassification_are_other_names(given, old, name):
+    found = resolve(f"mmcls:{old}", given)
+    assert (found.facts["tag"], found.notices[0]) == (name, f"{old} is another name of {name}")
+
+
+@with_mmpretrain
 def test_other_models_of_the_index(given):
     found = resolve("mmcls:resnet50_8xb8_cub", given)
     assert found.classes == 200
