@@ -16,18 +16,18 @@ import mshub_convert as mc
 
 def prove(folder: Path) -> tuple[mc.Proof, mc.Proof]:
     """Convert drawn weights and verify them, then verify a damaged copy."""
-    result = mc.convert("timm:resnext50_32x4d", init="calibrated:0", to="ckpt", out=folder, overwrite=True)
+    result = mc.convert("timm:resnet18", init="calibrated:0", to="ckpt", out=folder, overwrite=True)
     good = mc.verify(result)
     print(f"{good.verdict.value}: {good.reason}")
 
     parameters = mindspore.load_checkpoint(str(result.path))
-    gamma, beta = "layer3.2.bn2.gamma", "layer3.2.bn2.beta"
+    gamma, beta = "layer3.1.bn2.gamma", "layer3.1.bn2.beta"
     parameters[gamma], parameters[beta] = parameters[beta], parameters[gamma]
     damaged = folder / "damaged.ckpt"
     damaged.unlink(missing_ok=True)
     mindspore.save_checkpoint([{"name": name, "data": value} for name, value in parameters.items()], str(damaged))
     # MindSpore drops the record, so the traits must be said.
-    bad = mc.verify("timm:resnext50_32x4d", damaged, init="calibrated:0", traits={"stem_pool": "symmetric"})
+    bad = mc.verify("timm:resnet18", damaged, init="calibrated:0", traits={"stem_pool": "symmetric"})
     print(f"{bad.verdict.value}: {bad.reason}")
     for comparison in bad.comparisons:
         print(f"  at {comparison.label} the target is {comparison.ratio:.0f} times as far from float64 as the source")
