@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 # They stand for the page's own colours, which change with its scheme. Those of the two sides are Okabe and Ito's, apart
 # for all kinds of colour vision; marks differ by their form besides.
-INK, FAINT, SOURCE, TARGET = "#010203", "#040506", "#070809", "#0a0b0c"
-_PAGE = {INK: "currentColor", FAINT: "var(--line)", SOURCE: "var(--source)", TARGET: "var(--target)"}
+INK, FAINT, SOURCE, TARGET, PAPER = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
+_PAGE = {
+    INK: "currentColor", FAINT: "var(--line)", SOURCE: "var(--source)", TARGET: "var(--target)", PAPER: "var(--paper)",
+}  # fmt: skip
 # A figure is as wide as a phone shows it without making its text too small to read.
 _WIDTH = 5.4
 _STYLE = {

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..diagnosis.result import Diagnosis
-from .drawing import FAINT, INK, SOURCE, TARGET, brief, drawn, power
+from .drawing import FAINT, INK, PAPER, SOURCE, TARGET, brief, drawn, power
 from .plots import Figure
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ def along(diagnosis: Diagnosis) -> Figure | None:
             axes.annotate(curve[start].stage, (start, 0.95 - 0.07 * (number % 2)), xycoords=("data", "axes fraction"))
         for place, name in wrong[:_MOST_NAMED]:
             axes.axvline(place, color=INK, linestyle=":", linewidth=1.2)
-            axes.annotate(name, (place, 0.3), xycoords=("data", "axes fraction"), rotation=90, ha="right")
+            axes.annotate(
+                name, (place, 0.3), (-4, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
+                rotation=90, ha="right", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5},
+            )  # fmt: skip
         axes.yaxis.set_major_formatter(power)
         axes.yaxis.set_minor_formatter(lambda *_: "")
         axes.locator_params(axis="x", integer=True)
