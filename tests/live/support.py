@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".support" / "results.json"
 START, END = "<!-- support table: made by scripts/support_table.py -->", "<!-- end of support table -->"
 
-# Source address → targets that are tested. A source "A > B" is the file of dialect B that A was converted to.
+# Source address → targets that are tested. A source "A > B" is the file of dialect B that A was converted to, a source
+# "A --backbone" the backbone of A alone.
 TESTED: dict[str, tuple[str, ...]] = {
     "timm:resnext50_32x4d": (
         "ckpt:mindcv", "ckpt:modelzoo", "safetensors:torchvision", "pth:mmcls", "onnx:timm", "mindir:mindcv",
@@ -31,6 +32,8 @@ TESTED: dict[str, tuple[str, ...]] = {
     "mshub:mindspore/ascend/1.3/ssdresnet50_v1.3_coco2017": (
         "ckpt:modelzoo-ssd", "safetensors:ssd", "pth:ssd", "onnx:ssd", "mindir:modelzoo-ssd",
     ),
+    "mshub:mindspore/ascend/1.3/ssdresnet50_v1.3_coco2017 --backbone": ("pth:torchvision", "onnx:torchvision"),
+    "torchvision:resnet50 --backbone": ("ckpt:modelzoo-resnet", "safetensors:modelzoo-ssd"),
     "timm:resnext50_32x4d > ckpt:mindcv": ("pth:timm",),
     "timm:resnext50_32x4d > ckpt:modelzoo": ("pth:timm", "onnx:modelzoo"),
     "timm:seresnet18 > ckpt:mindcv-senet": ("pth:timm",),

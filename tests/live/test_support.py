@@ -27,12 +27,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 @contextmanager
 def opened_source(source: str, folder: Path) -> Iterator[Opened]:
-    address, arrow, to = source.partition(" > ")
+    whole = source.removesuffix(" --backbone")
+    address, arrow, to = whole.partition(" > ")
     if arrow:
         file = convert(address, to=to, init="calibrated:1", out=folder).path
-        request = SourceRequest(file)
+        request = SourceRequest(file, backbone=whole != source)
     else:
-        request = SourceRequest(address, init="calibrated:1")
+        request = SourceRequest(address, init="calibrated:1", backbone=whole != source)
     with request.open() as opened:
         yield opened
 

@@ -63,6 +63,27 @@ def test_out_of_a_graph_the_source_is_rebuilt_and_that_is_said(graph_file, tmp_p
     assert result.proof.source_network.endswith("; the source was rebuilt by us")
 
 
+def test_out_of_the_detectors_own_graph_the_features_are_taken_as_it_runs(tmp_path):
+    whole = mc.convert("ssd_resnet50", init="calibrated:0", to="onnx", out=tmp_path / "ssd.onnx").path
+    result = mc.convert(whole, to="ckpt", out=f"{tmp_path}/", backbone=True, verify=True, sizes=[(64, 64)], count=2)
+    assert result.proof
+    assert result.proof.source_network.startswith("the file itself in ONNX Runtime")
+    assert mc.verify(result, sizes=[(64, 64)], count=2)
+
+
+def test_a_live_module_without_its_classifier(tmp_path):
+    import torch
+    import torchvision
+
+    module = torchvision.models.resnet18(weights=None).eval()
+    whole = {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+    module.fc = torch.nn.Identity()
+    result = mc.convert(module, to="ckpt", out=tmp_path / "live.ckpt", backbone=True)
+    back = mc.backbone(result.path, to="torchvision")
+    assert back.keys() == whole.keys() - {"fc.weight", "fc.bias"}
+    assert all(np.array_equal(array, whole[name]) for name, array in back.items())
+
+
 def proven_with(source, path, change):
     """The proof of a backbone that was written with some steps changed."""
     with SourceRequest(source, backbone=True).open() as held:
