@@ -153,8 +153,8 @@ def test_non_commercial_licence_is_said(timm, given):
         ("skresnext50_32x4d", "selective kernels", "mshub-convert list"),
         ("resnetaa50d", "anti-aliased", "mshub-convert list"),
         ("seresnextaa101d_32x8d", "seresnextaa101d_32x8d", "mshub-convert list"),
-        ("vit_base_patch16_224", "vit_base_patch16_224", "resnext50_32x4d"),
-        ("", "no model ''", "resnext50_32x4d"),
+        ("vit_base_patch16_224", "by its name no ResNet", "mshub-convert list"),
+        ("", "no model ''", "such as resnet101, resnet101c"),
     ],
 )
 def test_unknown_names(timm, given, rest, message, remedy):

@@ -93,7 +93,7 @@ def test_weights_by_the_name_of_the_file(torchvision, tmp_path):
         ("resnext101_64x4", "no model 'resnext101_64x4'", "resnext101_64x4d"),
         ("resnext50d_32x4d", "no model", "resnext50_32x4d"),
         ("resnext50_32x4d.V3", r"no weights resnext50_32x4d\.V3", "IMAGENET1K_V1"),
-        ("vit_b_16", "vit_b_16", "resnet50"),
+        ("vit_b_16", "by its name no ResNet", "mshub-convert list"),
     ],
 )
 def test_unknown_names(torchvision, given, rest, message, remedy):
