@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..converters.errors import EnvironmentError_, UsageError
 from ..converters.opened import Opened
-from ..mappings.architectures import spoken
+from ..mappings.architectures import Architecture, spoken
 from ..mappings.dialects import BUILTIN, Dialect, dialect, dialects_for, preferred_dialect
 from .device import DevicePrecision
 from .errors import MissingPackageError
@@ -209,16 +209,25 @@ def user_side(opened: Opened, text: str, asked: str | Where | None = None) -> Si
             f"--source-network is of torch or MindSpore, and --source-runtime {there} was asked for",
             remedy="Leave one of them out.",
         )
-    if tuple(opened.found.architecture.graph().outputs) != ("head",):
-        ours = opened.network
-        said = ours.name if ours.classes else spoken(ours.name, 0)
-        message = f"--source-network runs classifiers, and {opened.source.file.name} is read as {said}"
-        raise UsageError(message, remedy="Leave it out.")
+    whole = opened.found.architecture
+    if not whole.classes:
+        message = f"--source-network runs whole networks, and {opened.source.file.name} is read as"
+        raise UsageError(f"{message} {spoken(whole.name, 0)}", remedy="Leave it out.")
     naming = _naming(opened, there.runtime)
-    network = UserNetwork(file, factory, opened.found.architecture.classes)
+    network = UserNetwork(file, factory, whole.classes, _axes(whole), naming.wrapper)
     label = f"the user's own network {text}"
     weights = _weights(opened, naming)
     return Side(opened, there.runtime, network, weights, label, device=there.device, index=there.index)
+
+
+def _axes(whole: Architecture) -> dict[str, tuple[int, ...]]:
+    """The axes of each output for a picture, 0 for one that goes with the picture's size."""
+    graph = whole.graph()
+    one, other = graph.shapes(64, 64), graph.shapes(128, 128)
+    return {
+        name: tuple(size if size == larger else 0 for size, larger in zip(one[value], other[value], strict=True))
+        for name, value in graph.outputs.items()
+    }
 
 
 def split_source_network(text: str) -> tuple[Path, str]:

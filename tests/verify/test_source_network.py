@@ -1,5 +1,6 @@
 """The user's own network as the source of a proof, in torch and in MindSpore, and all that can be wrong with it."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import mshub_convert as mc
 from mshub_convert.converters.errors import EnvironmentError_, UsageError
 from mshub_convert.converters.sources import calibrated
 from mshub_convert.mappings.architectures.resnet import ResNet
+from mshub_convert.mappings.architectures.ssd_resnet50 import SsdResNet50
 from mshub_convert.request import SourceRequest
 from mshub_convert.verify.errors import NetworkError
 from mshub_convert.verify.networks import user
@@ -133,7 +135,7 @@ def build(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
 
     def make(text: str) -> Any:
         file, factory = split_source_network(f"{folder}/{text}")
-        return user.build(UserNetwork(file, factory, 10), mindspore.nn.Cell, mindspore.Tensor)
+        return user.build(UserNetwork(file, factory, 10, {"head": (10,)}), mindspore.nn.Cell, mindspore.Tensor)
 
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield make
@@ -170,6 +172,76 @@ def test_what_gives_no_logits(build: Callable[[str], Any]) -> None:
     made = build("of_mindspore.py:Features")
     with pytest.raises(NetworkError, match=r"gives a Tensor of shape \(2, 64, 32, 32\), not logits of shape \(N, 10\)"):
         made(mindspore.Tensor(np.zeros((2, 3, 64, 64), np.float32)))
+
+
+# model_zoo's own detector is a cell without `network.` before its names, which its evaluation puts another cell around.
+DETECTOR = """
+from mindspore import nn
+from detector import Backbone, Group, SsdResNet50, extra, heads
+class Bare(SsdResNet50):
+    network = property(lambda self: self)
+    def __init__(self, classes):
+        nn.Cell.__init__(self)
+        self.num_classes = classes
+        more = Group(Channel_cover=extra(512, 256, 1), blocks=nn.CellList([extra(256, 256, 2), extra(256, 256, 2)]))
+        self.feature_extractor = Group(resnet=Backbone(), Channel_cover=extra(2048, 512, 1), extra=more)
+        self.multi_box = Group(multi_loc_layers=heads(4), multi_cls_layers=heads(classes))
+def whole(num_classes): return SsdResNet50(num_classes)
+def bare(num_classes): return Bare(num_classes)
+class Exchanged(SsdResNet50):
+    def construct(self, x):
+        return super().construct(x)[::-1]
+class Boxes(SsdResNet50):
+    def construct(self, x):
+        return super().construct(x)[0]
+"""
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector's .ckpt, what it converts to, and its network in the user's files."""
+    path = tmp_path_factory.mktemp("detector")
+    calibrated.write(SsdResNet50(classes=5), "modelzoo-ssd", 0, path / "source.safetensors")
+    mc.convert(path / "source.safetensors", to="ckpt", out=path / "a.ckpt", emit_network=path / "detector.py")
+    mc.convert(path / "a.ckpt", to="safetensors", out=path / "b.safetensors")
+    (path / "mine.py").write_text(DETECTOR)
+    return path
+
+
+@pytest.mark.parametrize("factory", ["whole", "bare"])
+def test_a_detector_is_verified_in_the_users_own_network(detector: Path, factory: str) -> None:
+    network = f"{detector}/mine.py:{factory}"
+    found = mc.verify(
+        detector / "a.ckpt", detector / "b.safetensors", source_network=network, sizes=((100, 130),), count=2
+    )
+    assert found, found.reason
+    assert found.source_network.startswith(f"the user's own network {network}, mindspore")
+    assert {item.label for item in found.comparisons} == {"100x130 loc", "100x130 scores", "100x130 boxes"}
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        (
+            "Boxes",
+            r"gives a Tensor of shape \(1, 1872, 4\), not loc of shape \(N, \*, 4\) and scores of shape \(N, \*, 5\)",
+        ),
+        ("Exchanged", r"gives a Tensor of shape \(1, 1872, 5\), a Tensor of shape \(1, 1872, 4\), not loc of shape"),
+    ],
+)
+def test_a_detector_that_gives_something_else(detector: Path, factory: str, said: str) -> None:
+    found = mc.verify(
+        detector / "a.ckpt", detector / "b.safetensors", source_network=f"{detector}/mine.py:{factory}",
+        sizes=((100, 130),), count=1,
+    )  # fmt: skip
+    assert found.verdict.value == "inconclusive"
+    assert re.search(said, found.reason), found.reason
+
+
+def test_a_backbone_has_no_network_of_the_users(folder: Path) -> None:
+    network = f"{folder}/of_torch.py:network"
+    with pytest.raises(UsageError, match=r"--source-network runs whole networks, and a\.pth is read as .*classifier"):
+        mc.verify(folder / "a.pth", folder / "a.ckpt", source_network=network, backbone=True)
 
 
 def test_a_network_that_takes_for_ever(folder: Path) -> None:

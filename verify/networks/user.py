@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...converters.errors import UsageError
-from ...mappings.names import did_you_mean
+from ...mappings.names import did_you_mean, listed
 from ..errors import NetworkError
 from ..runtimes.job import UserNetwork
 
@@ -30,20 +30,39 @@ def build(network: UserNetwork, kind: Any, tensor: Any) -> Any:
             f"{network.said} gave {_a(made)}, not a {kind.__module__.partition('.')[0]} {kind.__name__}",
             remedy="Name a function that makes the network, without weights.",
         )
-    made.register_forward_hook(lambda _cell, _inputs, output: _check_logits(network, output, tensor))
+    made.output_values = tuple(network.outputs)
+    made.register_forward_hook(lambda _cell, _inputs, output: _check_outputs(network, output, tensor))
     return made
 
 
-def _check_logits(network: UserNetwork, output: Any, tensor: Any) -> None:
-    """Raise unless the network gives one tensor (N, classes)."""
-    shape = tuple(output.shape) if isinstance(output, tensor) else ()
-    if len(shape) == 2 and shape[1] == network.classes:
+def _check_outputs(network: UserNetwork, output: Any, tensor: Any) -> None:
+    """Raise unless the network gives the tensors of its description, one alone or several in order."""
+    given = [output] if len(network.outputs) == 1 else output if isinstance(output, (tuple, list)) else []
+    shapes = [tuple(value.shape)[1:] if isinstance(value, tensor) else None for value in given]
+    wanted = list(network.outputs.values())
+    if len(shapes) == len(wanted) and all(map(_fits, shapes, wanted)):
         return
-    told = f" of shape {shape}" if shape else ""
+    told = ", ".join(_value(value, tensor) for value in (output if isinstance(output, (tuple, list)) else [output]))
+    names = {"head": "logits"}
+    expected = listed([f"{names.get(name, name)} of shape {_axes(axes)}" for name, axes in network.outputs.items()])
     raise NetworkError(
-        f"the network of {network.said} gives {_a(output)}{told}, not logits of shape (N, {network.classes})",
-        remedy="Name a function whose network gives logits alone.",
+        f"the network of {network.said} gives {told or 'nothing'}, not {expected}",
+        remedy="Name a function whose network gives these alone, in this order.",
     )
+
+
+def _fits(shape: tuple[int, ...] | None, wanted: tuple[int, ...]) -> bool:
+    if shape is None or len(shape) != len(wanted):
+        return False
+    return all(axis in (0, size) for size, axis in zip(shape, wanted, strict=True))
+
+
+def _value(value: Any, tensor: Any) -> str:
+    return f"{_a(value)} of shape {tuple(value.shape)}" if isinstance(value, tensor) else _a(value)
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return f"(N, {', '.join(str(axis or '*') for axis in axes)})"
 
 
 def _factory(network: UserNetwork) -> Callable[..., Any]:

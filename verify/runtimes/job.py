@@ -82,11 +82,17 @@ class FileNetwork:
 
 @dataclass(frozen=True, slots=True)
 class UserNetwork:
-    """A network that a user's own function makes: ``factory`` in the Python file ``file``, whose code is run."""
+    """A network that a user's own function makes: ``factory`` in the Python file ``file``, whose code is run.
+
+    ``outputs`` are what it gives, in order, each with its axes for a picture, 0 for one that goes with the picture's
+    size. ``wrapper`` is what names may have before them that its own do not.
+    """
 
     file: Path
     factory: str
     classes: int
+    outputs: Mapping[str, tuple[int, ...]]
+    wrapper: str = ""
 
     @property
     def said(self) -> str:
@@ -95,7 +101,10 @@ class UserNetwork:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"kind": "user", "file": str(self.file), "factory": self.factory, "classes": self.classes}
+        return {
+            "kind": "user", "file": str(self.file), "factory": self.factory, "classes": self.classes,
+            "outputs": {name: list(axes) for name, axes in self.outputs.items()}, "wrapper": self.wrapper,
+        }  # fmt: skip
 
 
 Network = LibraryNetwork | GraphNetwork | FileNetwork | UserNetwork
@@ -179,5 +188,6 @@ def _network(data: Mapping[str, Any]) -> Network:
     if data["kind"] == "library":
         return LibraryNetwork(data["library"], data["model"], data["classes"], data.get("traits", {}))
     if data["kind"] == "user":
-        return UserNetwork(Path(data["file"]), data["factory"], data["classes"])
+        outputs = {name: tuple(axes) for name, axes in data["outputs"].items()}
+        return UserNetwork(Path(data["file"]), data["factory"], data["classes"], outputs, data["wrapper"])
     return GraphNetwork(from_dict(data["architecture"]), data["dialect"], Traits().with_values(data["traits"]))

@@ -80,11 +80,21 @@ def build(job: Job) -> Any:
             built.pool, built.classifier = nn.Identity(), nn.Identity()
             built.output_values = _BACKBONE
     elif isinstance(network, UserNetwork):
-        # model_zoo's classifiers are set to float16, on every device.
-        built = user.build(network, nn.Cell, mindspore.Tensor).to_float(mindspore.float32)
+        built = _of_user(network)
     else:
         raise TypeError("the network of a file is opened, not built")
     return built.set_train(False)
+
+
+def _of_user(network: UserNetwork) -> Any:
+    # model_zoo's classifiers are set to float16, on every device.
+    built = user.build(network, nn.Cell, mindspore.Tensor).to_float(mindspore.float32)
+    parameters = list(built.get_parameters())
+    if not any(parameter.name.startswith(network.wrapper) for parameter in parameters):
+        # The file was saved from a cell around it, which is not needed to run it.
+        for parameter in parameters:
+            parameter.name = f"{network.wrapper}{parameter.name}"
+    return built
 
 
 def open_file(job: Job) -> tuple[Any, Loaded]:
@@ -168,7 +178,7 @@ def _outputs(network: Any, x: Any) -> Values:
     names = getattr(network, "output_values", _CLASSIFIER)
     try:
         output = network(x)
-        arrays = [part.asnumpy() for part in (output if isinstance(output, tuple) else (output,))]
+        arrays = [part.asnumpy() for part in (output if isinstance(output, (tuple, list)) else (output,))]
     except (RuntimeError, ValueError, TypeError) as error:
         if not isinstance(network, nn.GraphCell):
             raise

@@ -213,8 +213,9 @@ def forward(network: torch.nn.Module, pictures: Array, *, watch: Watch) -> tuple
             return kept(network.values(x), network.output_values, network.tap_values, watch, _on_host)
         if watch != "outputs":
             raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
-        (name,) = getattr(network, "output_values", _CLASSIFIER)
-        return {name: _on_host(_only(network(x)))}, {}
+        names, given = getattr(network, "output_values", _CLASSIFIER), network(x)
+        parts = given if len(names) > 1 else (_only(given),)
+        return {name: _on_host(part) for name, part in zip(names, parts, strict=True)}, {}
 
 
 def _only(given: Any) -> torch.Tensor:
