@@ -184,7 +184,7 @@ def test_caffe_style_is_a_trait_that_the_library_has_too(tmp_path: Path) -> None
     assert control.verdict is Verdict.FAIL
     assert control.weights.verdict is Verdict.PASS
     assert control.comparisons[0].target_error > 1e-3
-    assert any("--trait bottleneck_stride=1x1" in notice for notice in control.notices)
+    assert any("leave out --trait bottleneck_stride=3x3" in notice for notice in control.notices)
 
 
 @slow
