@@ -47,14 +47,19 @@ def said_against_the_file(source: Opened, target: Opened) -> tuple[str, ...]:
 
 def _advice(source: Opened, target: Opened, name: str, values: tuple[str | float, str | float]) -> str:
     """What to say, or not to say, about a trait: what a file itself tells is not to be talked out of it."""
-    for opened, option, value in zip((source, target), ("--source-trait", "--trait"), values, strict=True):
+    ours, theirs = values
+    against = []
+    for opened, option, value, other in ((target, "--trait", theirs, ours), (source, "--source-trait", ours, theirs)):
         own = opened.traits_of_file
-        if own is not None and own.as_dict()[name] != value:
-            return f"leave out {option} {name}={value}: {opened.source.file.name} itself tells {own.as_dict()[name]}"
+        if own is not None and (told := own.as_dict()[name]) != value:
+            said = f"leave out {option} {name}={value}: {opened.source.file.name} itself tells {told}"
+            against.append((told != other, said))
+    if against:  # first what makes both equal
+        return min(against, key=lambda item: item[0])[1]
     if target.traits_of_file is None:
-        return f"if the target was converted from this source, say --trait {name}={values[0]}"
+        return f"if the target was converted from this source, say --trait {name}={ours}"
     if source.traits_of_file is None and source.source.library is None:
-        return f"if the target was converted from this source, say --source-trait {name}={values[1]}"
+        return f"if the target was converted from this source, say --source-trait {name}={theirs}"
     return "both tell so themselves: they are two functions"
 
 

@@ -69,3 +69,15 @@ def test_what_was_said_against_a_record_is_told_where_it_makes_both_equal(opened
         "target: stem_pool=same as you say; the record in recorded-mindcv.safetensors says symmetric",
     )
     assert said_against_the_file(source, opened("recorded mindcv")) == ()
+
+
+def test_of_two_records_that_were_contradicted_the_one_that_agrees_with_the_other_side(
+    opened: Callable[..., Opened],
+) -> None:
+    said = trait_cause(opened("recorded timm", norm_eps="1e-4"), opened("recorded mindcv", stem_pool="same"))
+    assert said.endswith("leave out --source-trait norm_eps=0.0001: recorded-timm.safetensors itself tells 1e-05")
+    source = opened("recorded timm", bottleneck_stride="1x1", stem_pool="symmetric")
+    target = opened("recorded mindcv", bottleneck_stride="3x3")
+    assert "--source-trait bottleneck_stride=1x1" in trait_cause(source, target)
+    both = trait_cause(opened("recorded timm", stem_pool="symmetric"), opened("recorded mindcv", stem_pool="same"))
+    assert both.endswith("leave out --trait stem_pool=same: recorded-mindcv.safetensors itself tells symmetric")
