@@ -10,6 +10,8 @@ import mshub_convert as mc
 from mshub_convert.converters.codecs import open_checkpoint
 from mshub_convert.converters.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 
 def test_out_of_the_detector_into_torchvision_and_back_into_its_names():
     ours = mc.backbone("ssd_resnet50", init="calibrated:0", to="torchvision")
@@ -106,7 +108,6 @@ def test_a_network_without_one(tmp_path):
     assert "the whole network is converted" in result.stderr
 
 
-@pytest.mark.slow
 def test_torchvision_takes_it_and_what_the_traits_change():
     import torch
     import torchvision

@@ -10,6 +10,8 @@ import pytest
 
 from mshub_convert.converters.codecs import open_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mshub_convert", *arguments]

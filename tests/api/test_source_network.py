@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def words(weights_file: Callable[..., Path], tmp_path: Path) -> tuple[str, ...]:

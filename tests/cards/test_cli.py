@@ -13,6 +13,8 @@ from mshub_convert.cli import main
 from mshub_convert.converters.cards import index
 from mshub_convert.converters.cards.locate import VARIABLE
 
+pytestmark = pytest.mark.slow
+
 CARD = """# net
 
 ---

@@ -172,6 +172,7 @@ def test_an_entry_is_whole(entry: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_card_is_looked_into_and_its_weights_are_compared(entry: Path) -> None:
     card = "resnext_1-1_4x2d.md"
     result = run("-m", "mshub_convert", "inspect", card, cwd=entry)
@@ -198,6 +199,7 @@ def test_an_entry_converts_back_bit_by_bit(weights_file: Callable[..., Path], tm
             assert np.array_equal(ref.read(), last.tensors[name].read()), name
 
 
+@pytest.mark.slow
 def test_drawn_weights_convert_back_too(tmp_path: Path) -> None:
     entry = mc.convert("timm:resnet18", init="calibrated:0", to="mshub", out=tmp_path / "entry").path
     (weights,) = entry.glob("*.ckpt")
@@ -205,6 +207,7 @@ def test_drawn_weights_convert_back_too(tmp_path: Path) -> None:
     assert back.record.origin == "calibrated:0"
 
 
+@pytest.mark.slow
 def test_gaps_are_refused_when_strict(weights_file: Callable[..., Path], tmp_path: Path) -> None:
     words = ("-m", "mshub_convert", str(weights_file()), "--to", "mshub", "-o", "entry")
     result = run(*words, "--strict", cwd=tmp_path)

@@ -272,6 +272,7 @@ def test_a_view_of_a_view_stays_within(tmp_path, pack):
     refused(pack(tmp_path / "over.pth", viewed(5, 2)), "beyond the one it is part of")
 
 
+@pytest.mark.slow
 @CONTAINERS
 @pytest.mark.parametrize(
     ("value", "message"),

@@ -15,6 +15,8 @@ from mshub_convert.mappings.architectures.resnet import ResNet
 from mshub_convert.mappings.dialects import dialect
 from mshub_convert.verify.weights import compare_weights
 
+pytestmark = pytest.mark.slow
+
 SAID = "the backbone of resnext_1-1_4x2d alone"
 HEAD = ["fc.weight", "fc.bias"]
 ALL = ["ckpt", "ckpt:modelzoo", "ckpt:modelzoo-ssd", "pth", "pth:mmcls", "safetensors", "safetensors:mindcv", "onnx"]

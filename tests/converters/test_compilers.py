@@ -121,6 +121,7 @@ def test_a_compiler_that_fails(
     assert not (tmp_path / "w.om").exists()
 
 
+@pytest.mark.slow
 def test_a_compiler_that_does_not_finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_atc(tmp_path, monkeypatch, "#!/bin/sh\necho begun\ntouch half.om\nsleep 600\n")
     monkeypatch.chdir(tmp_path)

@@ -615,6 +615,7 @@ convert(source, to="ckpt", out=out, overwrite=True, progress=progress)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["writing", "comparing"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_in_the_middle(

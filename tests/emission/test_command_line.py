@@ -10,6 +10,8 @@ import pytest
 
 import mshub_convert as mc
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mshub_convert", *arguments]
@@ -100,7 +102,6 @@ def test_what_cannot_be_meant_is_refused(checkpoint: Path, tmp_path: Path, words
     assert not (tmp_path / "net.py").exists()
 
 
-@pytest.mark.slow
 def test_a_training_checkpoint_is_cleaned_elsewhere(checkpoint: Path, tmp_path: Path) -> None:
     import mindspore
     import numpy as np

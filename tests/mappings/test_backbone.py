@@ -10,6 +10,8 @@ from mshub_convert.mappings.dialects import BUILTIN, dialect, dialects_for
 from mshub_convert.mappings.identify import UnidentifiedError, identify
 from mshub_convert.naming import mapping
 
+pytestmark = pytest.mark.slow
+
 COUNTER = "num_batches_tracked"
 
 

@@ -12,6 +12,8 @@ import mshub_convert as mc
 
 from .conftest import config
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mshub_convert", *arguments]

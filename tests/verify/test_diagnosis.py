@@ -22,6 +22,8 @@ from mshub_convert.verify.errors import RuntimeRefusedError
 from mshub_convert.verify.inputs import Inputs, pictures
 from mshub_convert.verify.networks.exact import apply
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((32, 32), (33, 39))
 PICTURES = [pictures(1, *size) for size in SIZES]
 INPUTS = Inputs(count=2, sizes=SIZES)
@@ -355,7 +357,6 @@ def diagnosed(source, target, folder, runtime=None):
         return diagnose(ours, theirs, sides.own_side(theirs, runtime), INPUTS, folder, timeout=300)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("to", "options", "said"),
     [
@@ -385,7 +386,6 @@ def test_every_container_is_diagnosed(to, options, said, source, tmp_path):
     assert where in correct.first
 
 
-@pytest.mark.slow
 def test_a_folded_file_is_diagnosed_by_what_was_folded(source, tmp_path):
     wrong = edited(source, tmp_path / "wrong.safetensors", PARAMETERS["two channels"][0])
     target = mc.convert(wrong, to="onnx", out=tmp_path / "wrong.onnx", fold_bn=True).path
@@ -396,7 +396,6 @@ def test_a_folded_file_is_diagnosed_by_what_was_folded(source, tmp_path):
     assert "folded with epsilon 0.001 where the source has 1e-05" in lines[0]
 
 
-@pytest.mark.slow
 def test_a_runtime_that_cannot_be_watched_leaves_the_parameters(source, tmp_path, monkeypatch):
     def refuse(job, *, timeout):
         raise RuntimeRefusedError("no values today")

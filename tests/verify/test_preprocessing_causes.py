@@ -18,6 +18,8 @@ from mshub_convert.verify.preprocessing.libraries.settings import share
 from mshub_convert.verify.preprocessing.rendering import Album
 from mshub_convert.verify.preprocessing.settings import parse_settings
 
+pytestmark = pytest.mark.slow
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SOURCE = Preprocessing(256, 224, MEAN, STD)
 BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC

@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from handmade import DEVICE, failing, inconclusive, passing
 from handmade import diagnosis as handmade_diagnosis
 
+pytestmark = pytest.mark.slow
+
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 # Elements without an end.
 VOID = {"meta", "br", "img", "path", "use", "rect"}

@@ -96,6 +96,7 @@ def test_networks_without_groups_or_bottlenecks_have_mutations_too(small_basic):
     assert {"epsilon 0.001 everywhere", "stem pool padded as same"} <= {one.words for one in made}
 
 
+@pytest.mark.slow
 def test_every_mutation_changes_the_function_and_the_harmless_ones_do_not(arrays):
     batch, graph = pictures(1, 64, 64), NETWORK.graph()
     exact = run(graph, arrays, batch, np.float64)["head"]
@@ -119,6 +120,7 @@ def tried():
     return [*made[:6], *(one for kind in kinds for one in kind)]
 
 
+@pytest.mark.slow
 def test_the_check_that_claims_a_mutation_catches_it(tried, arrays, source, tmp_path):
     graph, batch = NETWORK.graph(), pictures(1, 64, 64)
     for one in tried:
