@@ -285,12 +285,13 @@ def run_usage(entry: Path, proof: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_mindspore_hub_loads_an_entry(entry: Path, tmp_path: Path) -> None:
-    assert outputs_differ(entry, "resnext_1-1_4x2d", tmp_path) < 1e-6
+    assert outputs_differ(entry, "resnext_1-1_4x2d", tmp_path) < 1e-5
 
 
 @pytest.mark.slow
 def test_mindspore_hub_loads_the_entry_of_a_detector(detector_entry: Path, tmp_path: Path) -> None:
-    assert outputs_differ(detector_entry, "ssd_resnet50", tmp_path) == 0
+    # Two processes may round otherwise; another trait moves it by more than 1e-3.
+    assert outputs_differ(detector_entry, "ssd_resnet50", tmp_path) < 1e-5
 
 
 @pytest.mark.slow
