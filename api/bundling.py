@@ -195,16 +195,20 @@ def verify_bundle(
             remedy="Give the whole of what `mshub-convert bundle` printed.",
         )
     with _folder_of(Path(path)) as folder:
-        actual = file_sha256(folder / NAME) if (folder / NAME).is_file() else ""
-        if sha256 and actual != sha256.lower():
-            fact = f"the manifest of {path} has the sha256 {actual or '(none)'}, not {sha256.lower()}"
-            raise TamperedError(fact, remedy="Copy the bundle again from where it was made.")
+        if sha256:
+            actual = file_sha256(folder / NAME) if (folder / NAME).is_file() else "(none)"
+            if actual != sha256.lower():
+                fact = f"the manifest of {path} has the sha256 {actual}, not {sha256.lower()}"
+                raise TamperedError(fact, remedy="Copy the bundle again from where it was made.")
         proof = replay(
             folder, runtime=runtime, device_precision=device_precision, layers=layers, progress=progress
         )  # fmt: skip
     if sha256:
         return proof
-    said = f"its manifest, whose sha256 is {actual}, was not compared with what was printed when it was made (--sha256)"
+    said = (
+        f"its manifest, whose sha256 is {proof.bundle}, was not compared with what was printed when it was made"
+        " (--sha256)"
+    )
     return replace(proof, notices=(*proof.notices, said))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from .compare import Comparison, Verdict, as_json
 from .detections import DetectionParity
 from .device import DeviceParity
-from .diagnosis.result import Diagnosis
+from .diagnosis.result import Diagnosis, Layers
 from .errors import VerificationError
 from .exhibits import Exhibits
 from .float64 import Float64
@@ -76,6 +76,10 @@ class Proof:
         others = [item.verdict for item in self.comparisons]
         others += [self.weights.verdict, *([self.float64.verdict] if self.float64 else [])]
         return self.verdict is Verdict.FAIL and (Verdict.FAIL in others or not self.devices)
+
+    def calls_for(self, layers: Layers) -> bool:
+        """Whether both sides are to be looked into layer by layer."""
+        return layers == "always" or (layers == "on failure" and self.failed_on_cpu)
 
     def failed(self, *, kept: Path | None = None) -> "ProofFailedError":
         """The error for a conversion whose output did not pass; it may be kept under another name."""

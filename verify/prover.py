@@ -153,7 +153,7 @@ class Prover:
                 evidence = self._evidence(target, side, weights, both, Path(folder), networks, devices, library_check)
                 proof = judge(weights, evidence, seconds=time.monotonic() - started)
                 # What fails on a device only is no fault of a layer.
-                if layers == "always" or (layers == "on failure" and proof.failed_on_cpu):
+                if proof.calls_for(layers):
                     found = self._diagnosis(target, side.on_host, both, Path(folder))
                     proof = replace(proof, diagnosis=found, seconds=time.monotonic() - started)
         except VerificationError as error:

@@ -1,7 +1,7 @@
 """What a proof is about: the two files, by their hashes, and what is known of the weights in them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..converters.opened import Opened
@@ -32,10 +32,7 @@ class Subject:
         return {
             "address": self.address, "origin": self.origin, "network": self.network, "classes": self.classes,
             "dialect": self.dialect, "traits": dict(self.traits), "traits_from": self.traits_from,
-            "files": [
-                {"name": file.name, "container": file.container, "bytes": file.bytes, "sha256": file.sha256}
-                for file in self.files
-            ],
+            "files": [asdict(file) for file in self.files],
             "preprocessing": dict(self.preprocessing),
         }  # fmt: skip
 

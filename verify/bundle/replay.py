@@ -70,7 +70,8 @@ def replay(
     digest = file_sha256(folder / NAME)
     opened = open_source(Source(target.file, file, file.stem, Origin("file")), dialect=target.dialect)
     with closing(opened):
-        weights, files = _weights(opened, target, manifest), (_source(manifest), subject(opened))
+        weights = _weights(opened, target, manifest)
+        of_source, of_target = _source(manifest), subject(opened)
         side = asked_side(opened, runtime)
         recorded = str(manifest.source["network"])
         networks = f"{recorded} (recorded)", told(side.on_host)
@@ -78,8 +79,8 @@ def replay(
         inputs = Recorded.of(folder, manifest)
         if not weights.verdict.good:
             return Proof(
-                weights.verdict, weights.reason, weights, (), *networks, "not run", inputs, source=files[0],
-                target=files[1], seconds=time.monotonic() - started, bundle=digest,
+                weights.verdict, weights.reason, weights, (), *networks, "not run", inputs, source=of_source,
+                target=of_target, seconds=time.monotonic() - started, bundle=digest,
             )  # fmt: skip
         try:
             both = common(inputs, side, side)
@@ -94,8 +95,8 @@ def replay(
                     notices=(*both.notices, *_other_rule(manifest)), devices=() if device is None else (device,),
                 )  # fmt: skip
                 proof = judge(weights, evidence, seconds=time.monotonic() - started)
-                proof = replace(proof, source=files[0], target=files[1], bundle=digest)
-                if layers == "always" or (layers == "on failure" and proof.failed_on_cpu):
+                proof = replace(proof, source=of_source, target=of_target, bundle=digest)
+                if proof.calls_for(layers):
                     # The file is its own source here: its tensors are those that were proven.
                     on_host = side.on_host
                     found = diagnose(opened, opened, on_host, both.inputs, room, timeout=timeout, progress=progress)
@@ -104,7 +105,7 @@ def replay(
             verdict = Verdict.FAIL if isinstance(error, LoadError) else Verdict.INCONCLUSIVE
             first, *rest = error.message.splitlines()
             return Proof(
-                verdict, first, weights, (), *networks, "not run", inputs, source=files[0], target=files[1],
+                verdict, first, weights, (), *networks, "not run", inputs, source=of_source, target=of_target,
                 notices=tuple(rest), seconds=time.monotonic() - started, bundle=digest,
             )  # fmt: skip
         return proof

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +114,13 @@ def _stages(
 
 
 def _source(source: Opened, item: Proven) -> dict[str, Any]:
-    files = [
-        {"name": file.name, "container": file.container, "bytes": file.bytes, "sha256": file.sha256}
-        for file in item.opened.carried.sources
-    ]
     said = subject(source)
     return {
         "address": said.address, "origin": said.origin, "pretrained": source.source.origin.pretrained,
         "dialect": said.dialect, "traits_from": said.traits_from, "preprocessing": dict(said.preprocessing),
         "network": item.proof.source_network, "reference": item.proof.reference,
-        "license": source.source.facts.get("license"), "files": files,
+        "license": source.source.facts.get("license"),
+        "files": [asdict(file) for file in item.opened.carried.sources],
     }  # fmt: skip
 
 

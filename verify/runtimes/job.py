@@ -14,6 +14,8 @@ from .where import CPU
 Precision = Literal["hf32", "float16", "bfloat16", "float32", "float64"]
 # Those that are float32 arithmetic on rounded numbers, as devices of lower precision do it.
 EMULATED: tuple[Precision, ...] = ("hf32", "float16", "bfloat16")
+# The outputs of a network that does not name them, and those of a library's backbone.
+CLASSIFIER, BACKBONE = ("head",), ("features",)
 # What is kept of a run: what the network gives, its stages too, or the output of every node.
 Watch = Literal["outputs", "stages", "values"]
 # Arrays by name, each with one row a picture.

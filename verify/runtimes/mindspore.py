@@ -17,14 +17,24 @@ from ..errors import LoadError, RuntimeRefusedError
 from ..networks import mindspore as networks
 from ..networks import user
 from ..networks.watching import kept
-from .job import FileNetwork, GraphNetwork, Job, LibraryNetwork, Network, UserNetwork, Values, Watch, Weights
+from .job import (
+    BACKBONE,
+    CLASSIFIER,
+    FileNetwork,
+    GraphNetwork,
+    Job,
+    LibraryNetwork,
+    Network,
+    UserNetwork,
+    Values,
+    Watch,
+    Weights,
+)
 from .weights import Loaded, read_ourselves
 from .where import CPU, DEVICES
 
 Array = npt.NDArray[Any]
 
-# The outputs of a network that does not name them, and those of a library's backbone.
-_CLASSIFIER, _BACKBONE = ("head",), ("features",)
 _TITLES = DEVICES["mindspore"]
 # Device → functions of mindspore.device_context.<device>.op_precision, and what they are given.
 _SWITCHES: Mapping[str, Mapping[str, Any]] = {
@@ -78,7 +88,7 @@ def build(job: Job) -> Any:
         built = library.create_model(network.model, num_classes=network.classes or 1, pretrained=False)
         if not network.classes:  # as it is, up to its pool
             built.pool, built.classifier = nn.Identity(), nn.Identity()
-            built.output_values = _BACKBONE
+            built.output_values = BACKBONE
     elif isinstance(network, UserNetwork):
         built = _of_user(network)
     else:
@@ -175,7 +185,7 @@ def forward(network: Any, pictures: Array, *, watch: Watch) -> tuple[Values, Val
 
 
 def _outputs(network: Any, x: Any) -> Values:
-    names = getattr(network, "output_values", _CLASSIFIER)
+    names = getattr(network, "output_values", CLASSIFIER)
     try:
         output = network(x)
         arrays = [part.asnumpy() for part in (output if isinstance(output, (tuple, list)) else (output,))]

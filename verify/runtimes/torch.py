@@ -22,14 +22,24 @@ from ..networks import torch as networks
 from ..networks.torch_rounded import RoundedNetwork
 from ..networks.watching import kept
 from . import torch_device
-from .job import EMULATED, GraphNetwork, Job, LibraryNetwork, Network, UserNetwork, Values, Watch, Weights
+from .job import (
+    BACKBONE,
+    CLASSIFIER,
+    EMULATED,
+    GraphNetwork,
+    Job,
+    LibraryNetwork,
+    Network,
+    UserNetwork,
+    Values,
+    Watch,
+    Weights,
+)
 from .weights import Loaded, read_ourselves
 
 Array = npt.NDArray[Any]
 
 _THREADS = 2
-# The outputs of a network that does not name them, and those of a library's backbone.
-_CLASSIFIER, _BACKBONE = ("head",), ("features",)
 
 
 def set_up(device: str, index: int) -> dict[str, str]:
@@ -92,7 +102,7 @@ def _backbone(network: LibraryNetwork) -> Any:
 
         whole = _library(network.library).models.get_model(network.model, weights=None)
         built = create_feature_extractor(whole, {"layer4": "features"})
-    built.output_values = _BACKBONE
+    built.output_values = BACKBONE
     return built
 
 
@@ -213,7 +223,7 @@ def forward(network: torch.nn.Module, pictures: Array, *, watch: Watch) -> tuple
             return kept(network.values(x), network.output_values, network.tap_values, watch, _on_host)
         if watch != "outputs":
             raise RuntimeRefusedError("a library's own network has no taps", remedy="Take the network of the graph.")
-        names, given = getattr(network, "output_values", _CLASSIFIER), network(x)
+        names, given = getattr(network, "output_values", CLASSIFIER), network(x)
         parts = given if len(names) > 1 else (_only(given),)
         return {name: _on_host(part) for name, part in zip(names, parts, strict=True)}, {}
 
